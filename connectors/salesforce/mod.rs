@@ -1,0 +1,27 @@
+//! Salesforce: not written yet.
+use crate::sdk::{
+    Account, AccountFacts, Connector, Incoming, Manifest, Millis, Op, RawRequest, Refused, Saved, Talk, TalkFault, WebhookKey,
+};
+pub mod sandbox;
+/// Speaks to Salesforce.
+pub struct Salesforce;
+impl Salesforce {
+    /// The connector.
+    pub fn new() -> Self {
+        Self
+    }
+}
+impl Connector for Salesforce {
+    fn manifest(&self) -> &Manifest {
+        unreachable!()
+    }
+    fn open(&self, _: &Op, _: &Account, _: Option<&Saved>) -> Result<Box<dyn Talk>, TalkFault> {
+        unreachable!()
+    }
+    fn webhook(&self, _: &RawRequest, _: &[WebhookKey], _: Millis) -> Result<Incoming, Refused> {
+        unreachable!()
+    }
+    fn account_facts(&self, _: &serde_json::Map<String, serde_json::Value>) -> AccountFacts {
+        unreachable!()
+    }
+}

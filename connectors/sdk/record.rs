@@ -1,0 +1,61 @@
+//! A vendor's object as the vendor has it.
+
+use serde::{Deserialize, Serialize};
+
+use super::Millis;
+
+/// A record's fields by the vendor's own names. Values keep the vendor's JSON types.
+pub type Fields = std::collections::BTreeMap<String, serde_json::Value>;
+
+/// Whether a record is still there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// In use.
+    Live,
+    /// Deleted or archived; its fields may be incomplete.
+    Deleted,
+    /// Merged into the record with this id, which lives on.
+    Merged(String),
+}
+
+/// A vendor's object: `object` and `id` together name it within one account.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The vendor's object name as mapping files spell it, such as `contact` or `Lead`.
+    pub object: String,
+    /// The vendor's id.
+    pub id: String,
+    /// The fields asked for that the vendor returned.
+    pub fields: Fields,
+    /// Changes whenever the record does (usually the modification time as the vendor wrote it).
+    /// Polling skips a record whose version it has already taken in.
+    pub version: String,
+    /// When the vendor says it was created.
+    pub created_at: Option<Millis>,
+    /// When the vendor says it was last modified.
+    pub modified_at: Option<Millis>,
+    /// Live, deleted or merged.
+    pub state: State,
+}
+
+/// One field of an object as the vendor describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldInfo {
+    /// The name used in mapping files.
+    pub name: String,
+    /// What people see in the vendor's pages.
+    pub label: String,
+    /// The vendor's type name.
+    pub kind: String,
+    /// Allowed values of a picklist (the stored value, not its label); empty when free.
+    pub options: Vec<String>,
+    /// Whether the API may write it.
+    pub writable: bool,
+    /// Whether a create must carry it, as far as the vendor says.
+    pub required: bool,
+    /// Whether the vendor keeps its values unique.
+    pub unique: bool,
+    /// Whether the account's admins made it.
+    pub custom: bool,
+}
