@@ -1,1 +1,23 @@
-//! stub
+//! leadshare shares leads between partner companies' systems, under their agreements.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod decide;
+pub mod delivery;
+pub mod errors;
+pub mod follow;
+pub mod http;
+pub mod intake;
+pub mod ledger;
+pub mod mapping;
+pub mod metrics;
+pub mod model;
+pub mod oauth;
+pub mod pipeline;
+pub mod program;
+pub mod store;
+pub mod telemetry;
+pub mod vault;
+pub mod web;

@@ -1,0 +1,1 @@
+//! follow: not written yet.

@@ -1,0 +1,1 @@
+//! Agreements as typed data: not written yet.

@@ -1,0 +1,1 @@
+//! Decisions: not written yet.

@@ -1,0 +1,12 @@
+//! The common model: leads, consent, agreements, shares, decisions. Pure data, no I/O, no clock.
+
+pub mod agreement;
+pub mod consent;
+pub mod decision;
+pub mod field;
+pub mod lead;
+pub mod outcome;
+
+pub use consent::{Channel, ConsentClaim, ConsentRecord, Place, Stop};
+pub use lead::Lead;
+pub use outcome::{ChangeOutcome, Progress, ShareStatus};

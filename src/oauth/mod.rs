@@ -1,0 +1,1 @@
+//! oauth: not written yet.
