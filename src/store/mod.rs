@@ -1,1 +1,266 @@
-//! store: not written yet.
+//! The database: SQLite or PostgreSQL behind one Rust body and one SQL text.
+//!
+//! All SQL lives in this folder, in `const` texts; a test prepares every one on both engines.
+//! Statements are set-based: a batch enters as one JSON text of arrays. No transaction is held
+//! while a vendor is being called. The dialects differ in the fragments of [`dialect`] only.
+
+mod dialect;
+
+use std::path::Path;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, FromRow, PgPool, SqlitePool};
+
+use crate::errors::{Error, Result};
+
+/// The database's schema version that this program writes.
+const SCHEMA_VERSION: i64 = 1;
+const SCHEMA: &str = include_str!("schema.sql");
+
+/// A pool of connections to one of the two engines. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Db {
+    /// One file. Writes go through a pool of one connection.
+    Sqlite {
+        /// For reading.
+        read: SqlitePool,
+        /// For writing: one connection.
+        write: SqlitePool,
+    },
+    /// A server.
+    Postgres(PgPool),
+}
+
+/// An open transaction; rolled back when dropped without [`Tx::commit`].
+pub enum Tx {
+    /// On SQLite, begun `IMMEDIATE`.
+    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    /// On PostgreSQL.
+    Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
+}
+
+/// One bound value.
+#[derive(Debug, Clone)]
+pub enum Arg {
+    /// A text, or a batch as JSON.
+    Text(String),
+    /// A number or time.
+    Int(i64),
+    /// A text that may be absent.
+    OptText(Option<String>),
+    /// A number that may be absent.
+    OptInt(Option<i64>),
+}
+
+impl From<&str> for Arg {
+    fn from(value: &str) -> Self {
+        Self::Text(value.to_owned())
+    }
+}
+impl From<&String> for Arg {
+    fn from(value: &String) -> Self {
+        Self::Text(value.clone())
+    }
+}
+impl From<String> for Arg {
+    fn from(value: String) -> Self {
+        Self::Text(value)
+    }
+}
+impl From<i64> for Arg {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+impl From<Option<String>> for Arg {
+    fn from(value: Option<String>) -> Self {
+        Self::OptText(value)
+    }
+}
+impl From<Option<i64>> for Arg {
+    fn from(value: Option<i64>) -> Self {
+        Self::OptInt(value)
+    }
+}
+impl From<serde_json::Value> for Arg {
+    fn from(value: serde_json::Value) -> Self {
+        Self::Text(value.to_string())
+    }
+}
+
+/// Binds values in order: `args![name, 5, None::<String>]`.
+#[macro_export]
+macro_rules! args {
+    ($($value:expr),* $(,)?) => { vec![$($crate::store::Arg::from($value)),*] };
+}
+
+macro_rules! bound {
+    ($query:expr, $args:expr) => {{
+        let mut query = $query;
+        for arg in $args {
+            query = match arg {
+                Arg::Text(v) => query.bind(v),
+                Arg::Int(v) => query.bind(v),
+                Arg::OptText(v) => query.bind(v),
+                Arg::OptInt(v) => query.bind(v),
+            };
+        }
+        query
+    }};
+}
+
+/// A row type that reads from both engines: tuples of `String`, `i64` and `Option`s of them.
+pub trait Row: Send + Unpin + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> {}
+impl<T> Row for T where T: Send + Unpin + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> {}
+
+impl Db {
+    /// Opens the store named by the operator: `sqlite:PATH` or `postgres://…`, and brings its
+    /// schema up to date.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or was written by a newer program.
+    pub async fn open(url: &str) -> Result<Self> {
+        let db = if url.starts_with("postgres") {
+            let options: PgConnectOptions = url
+                .parse()
+                .map_err(|_| Error::BadRequest("store.url is not a PostgreSQL address: use postgres://user@host/database".to_owned()))?;
+            let options =
+                options.options([("plan_cache_mode", "force_custom_plan"), ("statement_timeout", "60s"), ("lock_timeout", "20s")]);
+            Self::Postgres(PgPoolOptions::new().max_connections(16).connect_with(options).await?)
+        } else {
+            let path = url.strip_prefix("sqlite:").unwrap_or(url);
+            let options = SqliteConnectOptions::new()
+                .filename(Path::new(path))
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .pragma("wal_autocheckpoint", "1000")
+                .busy_timeout(std::time::Duration::from_secs(20));
+            let write = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+            let read = SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(false)).await?;
+            Self::Sqlite { read, write }
+        };
+        db.migrate().await?;
+        Ok(db)
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        const HEAD: &str = "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL, min_reader BIGINT NOT NULL)";
+        const CURRENT: &str =
+            "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT), CAST(COALESCE(MAX(min_reader), 0) AS BIGINT) FROM schema_version";
+        const ADD: &str = "INSERT INTO schema_version (version, min_reader) VALUES ($1, $2)";
+        let mut tx = self.begin().await?;
+        tx.raw(dialect::MIGRATION_LOCK).await?;
+        tx.raw(HEAD).await?;
+        let (version, min_reader) = tx.rows::<(i64, i64)>(CURRENT, args![]).await?.first().copied().unwrap_or_default();
+        if min_reader > SCHEMA_VERSION {
+            return Err(Error::BadRequest(format!(
+                "the database has schema {version}, which this program is too old to read: start the newer leadshare, or restore a backup"
+            )));
+        }
+        if version < 1 {
+            tx.raw(dialect::PREPARE).await?;
+            tx.raw(SCHEMA).await?;
+            tx.exec(ADD, args![SCHEMA_VERSION, SCHEMA_VERSION]).await?;
+        }
+        tx.commit().await
+    }
+
+    /// Begins a transaction that may write.
+    pub async fn begin(&self) -> Result<Tx> {
+        Ok(match self {
+            Self::Sqlite { write, .. } => Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// Reads, outside any transaction.
+    pub async fn rows<T: Row>(&self, sql: &'static str, args: Vec<Arg>) -> Result<Vec<T>> {
+        Ok(match self {
+            Self::Sqlite { read, .. } => {
+                bound!(sqlx::query_as::<sqlx::Sqlite, T>(AssertSqlSafe(dialect::sqlite(sql))), args).fetch_all(read).await?
+            }
+            Self::Postgres(pool) => {
+                bound!(sqlx::query_as::<sqlx::Postgres, T>(AssertSqlSafe(dialect::postgres(sql))), args).fetch_all(pool).await?
+            }
+        })
+    }
+
+    /// Reads at most one row.
+    pub async fn row<T: Row>(&self, sql: &'static str, args: Vec<Arg>) -> Result<Option<T>> {
+        Ok(self.rows(sql, args).await?.into_iter().next())
+    }
+
+    /// One statement in a transaction of its own; answers how many rows it touched.
+    pub async fn exec(&self, sql: &'static str, args: Vec<Arg>) -> Result<u64> {
+        let mut tx = self.begin().await?;
+        let touched = tx.exec(sql, args).await?;
+        tx.commit().await?;
+        Ok(touched)
+    }
+
+    /// The engine's name.
+    pub fn engine(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => "sqlite",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite { read, write } => {
+                read.close().await;
+                write.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    /// Reads, or writes with `RETURNING` (whose order is not defined: sort).
+    pub async fn rows<T: Row>(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<Vec<T>> {
+        Ok(match self {
+            Self::Sqlite(tx) => {
+                bound!(sqlx::query_as::<sqlx::Sqlite, T>(AssertSqlSafe(dialect::sqlite(sql))), args).fetch_all(&mut **tx).await?
+            }
+            Self::Postgres(tx) => {
+                bound!(sqlx::query_as::<sqlx::Postgres, T>(AssertSqlSafe(dialect::postgres(sql))), args).fetch_all(&mut **tx).await?
+            }
+        })
+    }
+
+    /// Writes; answers how many rows it touched.
+    pub async fn exec(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<u64> {
+        Ok(match self {
+            Self::Sqlite(tx) => {
+                bound!(sqlx::query::<sqlx::Sqlite>(AssertSqlSafe(dialect::sqlite(sql))), args).execute(&mut **tx).await?.rows_affected()
+            }
+            Self::Postgres(tx) => {
+                bound!(sqlx::query::<sqlx::Postgres>(AssertSqlSafe(dialect::postgres(sql))), args).execute(&mut **tx).await?.rows_affected()
+            }
+        })
+    }
+
+    /// Several statements without values: schema only.
+    async fn raw(&mut self, sql: &'static str) -> Result<()> {
+        match self {
+            Self::Sqlite(tx) => sqlx::raw_sql(AssertSqlSafe(dialect::sqlite(sql))).execute(&mut **tx).await.map(|_| ())?,
+            Self::Postgres(tx) => sqlx::raw_sql(AssertSqlSafe(dialect::postgres(sql))).execute(&mut **tx).await.map(|_| ())?,
+        }
+        Ok(())
+    }
+
+    /// Makes it so.
+    pub async fn commit(self) -> Result<()> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+}

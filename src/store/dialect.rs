@@ -1,0 +1,52 @@
+//! The only places where the two engines differ.
+//!
+//! A statement marks them with a word in braces: `{int}` a 64-bit column, `{strict}` typed tables,
+//! `{skip_locked}` a claim that passes rows others hold, `{for_update}` a row lock, `{helpers}`
+//! functions that the other engine has built in, `{migration_lock}` one migration at a time.
+
+/// Run before the first migration.
+pub const PREPARE: &str = "{helpers}";
+/// Keeps two starting replicas from migrating at once.
+pub const MIGRATION_LOCK: &str = "{migration_lock}";
+
+const HELPERS: &str = "
+CREATE FUNCTION json_each(text) RETURNS TABLE (key bigint, value json) LANGUAGE sql IMMUTABLE AS
+$$ SELECT ordinality - 1, element FROM json_array_elements($1::json) WITH ORDINALITY AS each (element, ordinality) $$;
+";
+
+/// The statement for SQLite.
+pub fn sqlite(sql: &str) -> String {
+    fill(
+        sql,
+        &[
+            ("{int}", "INTEGER"),
+            ("{strict}", "STRICT"),
+            ("{skip_locked}", ""),
+            ("{for_update}", ""),
+            ("{helpers}", "SELECT 1"),
+            ("{migration_lock}", "SELECT 1"),
+        ],
+    )
+}
+
+/// The statement for PostgreSQL.
+pub fn postgres(sql: &str) -> String {
+    fill(
+        sql,
+        &[
+            ("{int}", "BIGINT"),
+            ("{strict}", ""),
+            ("{skip_locked}", "FOR UPDATE SKIP LOCKED"),
+            ("{for_update}", "FOR UPDATE"),
+            ("{helpers}", HELPERS),
+            ("{migration_lock}", "SELECT pg_advisory_xact_lock(5023841)"),
+        ],
+    )
+}
+
+fn fill(sql: &str, words: &[(&str, &str)]) -> String {
+    if !sql.contains('{') {
+        return sql.to_owned();
+    }
+    words.iter().fold(sql.to_owned(), |text, (word, value)| text.replace(word, value))
+}

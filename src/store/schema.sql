@@ -1,0 +1,349 @@
+-- Version 1. One text for both engines: {int} and {strict} are filled in per engine.
+-- Times are milliseconds since 1970 in UTC. Sealed columns hold vault texts. Hash columns hold keyed hashes.
+
+CREATE TABLE settings (
+  name  TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) {strict};
+
+-- Program files and mappings: the active versions live here, by hash of their values.
+CREATE TABLE files (
+  kind         TEXT NOT NULL,
+  name         TEXT NOT NULL,
+  hash         TEXT NOT NULL,
+  body         TEXT NOT NULL,
+  state        TEXT NOT NULL CHECK (state IN ('active', 'pending', 'replaced')),
+  reason       TEXT,
+  published_at {int} NOT NULL,
+  PRIMARY KEY (kind, name, hash)
+) {strict};
+CREATE UNIQUE INDEX files_active ON files (kind, name) WHERE state = 'active';
+
+CREATE TABLE connections (
+  name         TEXT PRIMARY KEY,
+  partner      TEXT NOT NULL,
+  connector    TEXT NOT NULL,
+  state        TEXT NOT NULL CHECK (state IN ('new', 'connected', 'reconnect_needed', 'paused')),
+  state_reason TEXT,
+  base_url     TEXT,
+  external_id  TEXT,
+  scopes       TEXT NOT NULL,
+  share_from   {int},
+  clock_offset {int} NOT NULL,
+  owner        TEXT,
+  epoch        TEXT,
+  updated_at   {int} NOT NULL
+) {strict};
+
+CREATE TABLE tokens (
+  connection        TEXT PRIMARY KEY,
+  access            TEXT NOT NULL,
+  refresh           TEXT,
+  expires_at        {int},
+  version           {int} NOT NULL,
+  refresh_intent_at {int},
+  cooldown_until    {int},
+  failures          {int} NOT NULL
+) {strict};
+
+CREATE TABLE connect_links (
+  token_hash TEXT PRIMARY KEY,
+  connection TEXT NOT NULL,
+  expires_at {int} NOT NULL
+) {strict};
+
+CREATE TABLE oauth_states (
+  state_hash TEXT PRIMARY KEY,
+  connection TEXT NOT NULL,
+  link_hash  TEXT NOT NULL,
+  verifier   TEXT NOT NULL,
+  expires_at {int} NOT NULL
+) {strict};
+
+-- Pauses and daily use outlive a restart; pacing inside a window is done in memory.
+CREATE TABLE budgets (
+  connection    TEXT NOT NULL,
+  budget        TEXT NOT NULL,
+  blocked_until {int} NOT NULL,
+  window_start  {int} NOT NULL,
+  used          {int} NOT NULL,
+  PRIMARY KEY (connection, budget)
+) {strict};
+
+CREATE TABLE cursors (
+  connection    TEXT NOT NULL,
+  object        TEXT NOT NULL,
+  cursor        TEXT,
+  next_poll_at  {int} NOT NULL,
+  resync_needed {int} NOT NULL,
+  lease_until   {int} NOT NULL,
+  PRIMARY KEY (connection, object)
+) {strict};
+
+-- Work is level-triggered: a hint raises seq, and a row is done only at the seq that was read.
+CREATE TABLE dirty (
+  connection  TEXT NOT NULL,
+  object      TEXT NOT NULL,
+  remote_id   TEXT NOT NULL,
+  seq         {int} NOT NULL,
+  done_seq    {int} NOT NULL,
+  kind        TEXT NOT NULL,
+  detail      TEXT,
+  raised_at   {int} NOT NULL,
+  due         {int} NOT NULL,
+  lease_until {int} NOT NULL,
+  lease       TEXT,
+  claims      {int} NOT NULL,
+  PRIMARY KEY (connection, object, remote_id)
+) {strict};
+CREATE INDEX dirty_due ON dirty (connection, object, due);
+
+CREATE TABLE changes (
+  id         TEXT PRIMARY KEY,
+  connection TEXT NOT NULL,
+  object     TEXT NOT NULL,
+  remote_id  TEXT NOT NULL,
+  hints      {int} NOT NULL CHECK (hints > 0),
+  taken_at   {int} NOT NULL,
+  ended_at   {int} NOT NULL,
+  outcome    TEXT NOT NULL,
+  reason     TEXT NOT NULL,
+  lead       TEXT,
+  decision   TEXT
+) {strict};
+CREATE INDEX changes_lead ON changes (lead, ended_at);
+CREATE INDEX changes_ended ON changes (ended_at);
+CREATE INDEX changes_record ON changes (connection, object, remote_id);
+
+-- One data key per person: destroying it erases the person everywhere.
+CREATE TABLE people (
+  id         TEXT PRIMARY KEY,
+  data_key   TEXT,
+  erased_at  {int},
+  created_at {int} NOT NULL
+) {strict};
+
+CREATE TABLE identities (
+  hash   TEXT PRIMARY KEY,
+  person TEXT NOT NULL
+) {strict};
+CREATE INDEX identities_person ON identities (person);
+
+-- What we know of a source's records.
+CREATE TABLE records (
+  connection TEXT NOT NULL,
+  object     TEXT NOT NULL,
+  remote_id  TEXT NOT NULL,
+  version    TEXT NOT NULL,
+  content    TEXT NOT NULL,
+  lead       TEXT,
+  state      TEXT NOT NULL CHECK (state IN ('live', 'gone')),
+  written    TEXT,
+  seen_at    {int} NOT NULL,
+  PRIMARY KEY (connection, object, remote_id)
+) {strict};
+CREATE INDEX records_lead ON records (lead);
+
+CREATE TABLE leads (
+  id         TEXT PRIMARY KEY,
+  person     TEXT NOT NULL,
+  partner    TEXT NOT NULL,
+  connection TEXT NOT NULL,
+  object     TEXT NOT NULL,
+  remote_id  TEXT NOT NULL,
+  mapping    TEXT NOT NULL,
+  data       TEXT,
+  version    {int} NOT NULL,
+  taken_at   {int} NOT NULL,
+  updated_at {int} NOT NULL,
+  UNIQUE (connection, object, remote_id)
+) {strict};
+CREATE INDEX leads_person ON leads (person);
+CREATE INDEX leads_updated ON leads (updated_at);
+
+CREATE TABLE suppressions (
+  hash     TEXT NOT NULL,
+  scope    TEXT NOT NULL CHECK (scope IN ('person', 'domain')),
+  reason   TEXT NOT NULL,
+  channels TEXT NOT NULL,
+  since    {int} NOT NULL,
+  PRIMARY KEY (hash, reason)
+) {strict};
+
+CREATE TABLE consents (
+  id           TEXT PRIMARY KEY,
+  person       TEXT NOT NULL,
+  share        TEXT NOT NULL,
+  recipient    TEXT NOT NULL,
+  purpose      TEXT NOT NULL,
+  channel      TEXT,
+  proof        TEXT,
+  recorded_at  {int} NOT NULL
+) {strict};
+CREATE INDEX consents_share ON consents (share);
+CREATE INDEX consents_person ON consents (person);
+
+CREATE TABLE decisions (
+  id      TEXT PRIMARY KEY,
+  lead    TEXT NOT NULL,
+  change  TEXT NOT NULL,
+  at      {int} NOT NULL,
+  outcome TEXT NOT NULL,
+  reason  TEXT NOT NULL,
+  inputs  TEXT,
+  body    TEXT NOT NULL
+) {strict};
+CREATE INDEX decisions_lead ON decisions (lead, at);
+
+CREATE TABLE shares (
+  id                TEXT PRIMARY KEY,
+  person            TEXT NOT NULL,
+  lead              TEXT NOT NULL,
+  source            TEXT NOT NULL,
+  recipient         TEXT NOT NULL,
+  agreement         TEXT NOT NULL,
+  agreement_version TEXT NOT NULL,
+  decision          TEXT NOT NULL,
+  connection        TEXT NOT NULL,
+  object            TEXT NOT NULL,
+  status            TEXT NOT NULL,
+  progress          TEXT NOT NULL,
+  reason            TEXT,
+  amount            TEXT,
+  created_at        {int} NOT NULL,
+  updated_at        {int} NOT NULL
+) {strict};
+CREATE INDEX shares_lead ON shares (lead);
+CREATE INDEX shares_person ON shares (person);
+CREATE INDEX shares_recipient ON shares (recipient, created_at);
+
+CREATE TABLE share_events (
+  id       TEXT PRIMARY KEY,
+  share    TEXT NOT NULL,
+  at       {int} NOT NULL,
+  status   TEXT NOT NULL,
+  progress TEXT NOT NULL,
+  reason   TEXT,
+  said_by  TEXT NOT NULL
+) {strict};
+CREATE INDEX share_events_share ON share_events (share, at);
+
+-- Unique claims: one person at one recipient, and whatever else only one share may hold.
+CREATE TABLE claims (
+  kind  TEXT NOT NULL,
+  claim TEXT NOT NULL,
+  share TEXT NOT NULL,
+  at    {int} NOT NULL,
+  PRIMARY KEY (kind, claim)
+) {strict};
+CREATE INDEX claims_share ON claims (share);
+
+-- One row per share and way: out (to the recipient) and back (status to the sharer). The body is
+-- computed at the moment of sending; open means wanted_version > done_version.
+CREATE TABLE deliveries (
+  share          TEXT NOT NULL,
+  way            TEXT NOT NULL CHECK (way IN ('out', 'back')),
+  connection     TEXT NOT NULL,
+  object         TEXT NOT NULL,
+  lane           {int} NOT NULL CHECK (lane BETWEEN 0 AND 3),
+  state          TEXT NOT NULL CHECK (state IN ('open', 'ended', 'failed')),
+  wanted_version {int} NOT NULL,
+  done_version   {int} NOT NULL CHECK (done_version <= wanted_version),
+  wanted_at      {int} NOT NULL,
+  due            {int} NOT NULL,
+  attempts       {int} NOT NULL,
+  claims         {int} NOT NULL,
+  lease_until    {int} NOT NULL,
+  lease          TEXT,
+  last_error     TEXT,
+  PRIMARY KEY (share, way)
+) {strict};
+CREATE INDEX deliveries_due ON deliveries (connection, way, lane, due) WHERE state = 'open' AND wanted_version > done_version;
+
+-- One person on one connection is one record there, under one marker that is never recomputed.
+CREATE TABLE remote_people (
+  connection TEXT NOT NULL,
+  person     TEXT NOT NULL,
+  object     TEXT NOT NULL,
+  marker     TEXT NOT NULL,
+  remote_id  TEXT,
+  made       TEXT NOT NULL CHECK (made IN ('created', 'adopted', 'unknown')),
+  state      TEXT NOT NULL CHECK (state IN ('wanted', 'live', 'gone')),
+  shadow     TEXT,
+  landed_at  {int},
+  PRIMARY KEY (connection, person),
+  UNIQUE (connection, marker)
+) {strict};
+CREATE UNIQUE INDEX remote_people_id ON remote_people (connection, object, remote_id) WHERE remote_id IS NOT NULL;
+
+CREATE TABLE remote_aliases (
+  connection TEXT NOT NULL,
+  object     TEXT NOT NULL,
+  old_id     TEXT NOT NULL,
+  new_id     TEXT NOT NULL,
+  PRIMARY KEY (connection, object, old_id)
+) {strict};
+
+-- Committed before a write is sent; in doubt until its outcome is known.
+CREATE TABLE intents (
+  share    TEXT NOT NULL,
+  way      TEXT NOT NULL,
+  connection TEXT NOT NULL,
+  creates  {int} NOT NULL,
+  state    TEXT NOT NULL CHECK (state IN ('sent', 'in_doubt')),
+  sent_at  {int} NOT NULL,
+  saved    TEXT,
+  PRIMARY KEY (share, way)
+) {strict};
+CREATE INDEX intents_connection ON intents (connection);
+
+CREATE TABLE attempts (
+  id       TEXT PRIMARY KEY,
+  share    TEXT NOT NULL,
+  way      TEXT NOT NULL,
+  version  {int} NOT NULL,
+  at       {int} NOT NULL,
+  took_ms  {int} NOT NULL,
+  outcome  TEXT NOT NULL,
+  code     TEXT
+) {strict};
+CREATE INDEX attempts_share ON attempts (share, at);
+
+-- Append-only; seq, prev, hash and leaf are filled in once, by the sealer.
+CREATE TABLE ledger (
+  id     TEXT PRIMARY KEY,
+  stream TEXT NOT NULL,
+  at     {int} NOT NULL,
+  kind   TEXT NOT NULL,
+  body   TEXT NOT NULL,
+  seq    {int},
+  prev   TEXT,
+  hash   TEXT,
+  leaf   {int}
+) {strict};
+CREATE INDEX ledger_unsealed ON ledger (id) WHERE leaf IS NULL;
+CREATE UNIQUE INDEX ledger_leaf ON ledger (leaf) WHERE leaf IS NOT NULL;
+CREATE UNIQUE INDEX ledger_stream ON ledger (stream, seq) WHERE leaf IS NOT NULL;
+
+CREATE TABLE ledger_heads (
+  stream TEXT PRIMARY KEY,
+  seq    {int} NOT NULL,
+  hash   TEXT NOT NULL
+) {strict};
+
+CREATE TABLE checkpoints (
+  size {int} PRIMARY KEY,
+  at   {int} NOT NULL,
+  body TEXT NOT NULL
+) {strict};
+
+-- What a person must see to; ended when it is mended.
+CREATE TABLE alerts (
+  id         TEXT PRIMARY KEY,
+  subject    TEXT NOT NULL,
+  code       TEXT NOT NULL,
+  message    TEXT NOT NULL,
+  since      {int} NOT NULL,
+  ended_at   {int}
+) {strict};
+CREATE UNIQUE INDEX alerts_open ON alerts (subject, code) WHERE ended_at IS NULL;
