@@ -78,6 +78,17 @@ impl Clock {
         Ok(bytes)
     }
 
+    /// Waits. A test clock moves itself forward instead, so that no test ever waits.
+    pub async fn sleep(&self, by: Millis) {
+        match &*self.0 {
+            Source::System => tokio::time::sleep(std::time::Duration::from_millis(by.max(0) as u64)).await,
+            Source::Test { .. } => {
+                self.advance(by.max(0));
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
     /// A number in `0..1_000` for jitter; a test clock always answers 500, the middle.
     pub fn jitter(&self) -> i64 {
         match &*self.0 {

@@ -1,1 +1,228 @@
-//! http: not written yet.
+//! The one HTTP stack, outermost first:
+//!
+//! 1. retry: reads and keyed writes again, after passing trouble ([`send`])
+//! 2. limit: the connection's budgets ([`limit`])
+//! 3. metrics and log: counted by connector and class of answer, never by address
+//! 4. auth: the token, refreshed once when the vendor says it expired
+//! 5. cap: answers larger than 32 MiB are cut off as trouble
+//! 6. transport: no redirects, no proxy from the environment, no private addresses ([`egress`])
+
+pub mod egress;
+pub mod limit;
+pub mod line;
+pub mod talk;
+pub mod token_endpoint;
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use leadshare_connectors::sdk::{Action, Ask, Effect, Heard, Method, Request, Response, Why};
+
+use crate::clock::{Clock, Millis};
+use crate::errors::{Error, Result};
+use egress::Egress;
+use line::Line;
+
+/// Largest answer that is read.
+const MAX_BODY: usize = 32 << 20;
+/// Longest wait for an answer; writes also stop at their deadline.
+pub const TIMEOUT: Millis = 30_000;
+
+/// Sends requests. One client per set of opened networks, made when first needed.
+#[derive(Default)]
+pub struct Transport {
+    clients: Mutex<HashMap<Egress, reqwest::Client>>,
+}
+
+/// Why no answer came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// It provably never reached the other side.
+    NotSent,
+    /// It may have.
+    Unknown,
+}
+
+impl Transport {
+    fn client(&self, egress: &Egress) -> Result<reqwest::Client> {
+        let mut clients = self.clients.lock().map_err(|_| Error::System("the HTTP clients are locked up: restart".into()))?;
+        if let Some(client) = clients.get(egress) {
+            return Ok(client.clone());
+        }
+        // Another part of the process may have installed the same provider already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .dns_resolver(std::sync::Arc::new(egress.clone()))
+            .connect_timeout(Duration::from_secs(10))
+            .pool_idle_timeout(Duration::from_secs(60))
+            .user_agent(concat!("leadshare/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|e| Error::System(format!("the HTTP client cannot be made: {e}")))?;
+        clients.insert(egress.clone(), client.clone());
+        Ok(client)
+    }
+
+    /// Sends one request, once. The URL must have been checked with [`egress::check`].
+    ///
+    /// # Errors
+    /// When no whole answer came.
+    pub async fn send(
+        &self,
+        egress: &Egress,
+        url: &url::Url,
+        request: &Request,
+        bearer: Option<&str>,
+        timeout: Millis,
+    ) -> Result<Response, NoAnswer> {
+        let client = self.client(egress).map_err(|_| NoAnswer::NotSent)?;
+        let method = match request.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Put => reqwest::Method::PUT,
+            Method::Patch => reqwest::Method::PATCH,
+            Method::Delete => reqwest::Method::DELETE,
+        };
+        let mut builder =
+            client.request(method, url.clone()).timeout(Duration::from_millis(timeout.max(1) as u64)).body(request.body.clone());
+        for (name, value) in &request.headers {
+            builder = builder.header(name, value);
+        }
+        if let Some(bearer) = bearer {
+            builder = builder.header("authorization", bearer);
+        }
+        #[expect(clippy::disallowed_methods, reason = "this is the one HTTP stack")]
+        let mut answer =
+            builder.send().await.map_err(|e| if e.is_connect() || e.is_builder() { NoAnswer::NotSent } else { NoAnswer::Unknown })?;
+        let status = answer.status().as_u16();
+        let headers =
+            answer.headers().iter().map(|(n, v)| (n.as_str().to_owned(), String::from_utf8_lossy(v.as_bytes()).into_owned())).collect();
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|_| NoAnswer::Unknown)? {
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(NoAnswer::Unknown);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Response { status, headers, body })
+    }
+}
+
+/// What became of an ask, for the talk and for whoever drives it.
+#[derive(Debug)]
+pub enum Sent {
+    /// The talk hears the answer.
+    Answer(Response),
+    /// The talk hears that nothing was sent.
+    NotSent(Why),
+    /// The talk hears that nobody knows.
+    Unknown,
+    /// Not processed: the connection, or one budget, waits until then. No attempt is burnt.
+    Wait(Millis),
+    /// The connection needs a person.
+    NeedsPerson {
+        /// The vendor's code, or ours.
+        code: String,
+        /// What to do.
+        message: String,
+    },
+}
+
+impl Sent {
+    /// What the talk hears, when it is to hear anything.
+    pub fn heard(&self) -> Option<Heard<'_>> {
+        match self {
+            Self::Answer(response) => Some(Heard::Answer(response)),
+            Self::NotSent(why) => Some(Heard::NotSent(*why)),
+            Self::Unknown => Some(Heard::Unknown),
+            Self::Wait(_) | Self::NeedsPerson { .. } => None,
+        }
+    }
+}
+
+/// Sends an ask through the stack. `deadline` is the time after which a write may no longer start.
+pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, deadline: Option<Millis>) -> Sent {
+    let url = match line.resolve(&ask.request.url) {
+        Ok(url) => url,
+        Err(Error::NeedsPerson { code, message }) => return Sent::NeedsPerson { code, message },
+        Err(error) => return Sent::NeedsPerson { code: "egress.bad_url".into(), message: error.to_string() },
+    };
+    let connector = line.connector_name();
+    let mut delays = ExponentialBuilder::default().with_min_delay(Duration::from_millis(200)).with_factor(4.0).with_max_times(3).build();
+    let mut refreshed = false;
+    loop {
+        if let Err(until) = line.limits().spend(&ask.cost).await {
+            return Sent::Wait(until);
+        }
+        let bearer = match line.authorization(transport, clock, refreshed).await {
+            Ok(bearer) => bearer,
+            Err(Error::NeedsPerson { code, message }) => return Sent::NeedsPerson { code, message },
+            Err(_) => return Sent::Wait(clock.now() + 30_000),
+        };
+        let started = clock.now();
+        let timeout = match deadline.map(|deadline| deadline - started) {
+            Some(left) if left <= 0 && ask.effect != Effect::Read => return Sent::NotSent(Why::DeadlinePassed),
+            _ => TIMEOUT,
+        };
+        let result = transport.send(line.egress(), &url, &ask.request, Some(&bearer), timeout).await;
+        let class = match &result {
+            Ok(response) => match response.status {
+                200..=299 => "ok",
+                429 => "throttled",
+                400..=499 => "refused",
+                _ => "failed",
+            },
+            Err(_) => "no_answer",
+        };
+        crate::metrics::vendor_request(connector, class);
+        tracing::debug!(connector, connection = line.name(), class, took_ms = clock.now() - started, "asked the vendor");
+        let sent = match result {
+            Ok(response) => {
+                line.heard_headers(&response, clock.now());
+                let verdict = line.manifest().classify(&response);
+                match verdict.action {
+                    Action::Hear => return Sent::Answer(response),
+                    Action::RefreshThenRetry if !refreshed => {
+                        refreshed = true;
+                        continue;
+                    }
+                    Action::RefreshThenRetry => {
+                        return Sent::NeedsPerson {
+                            code: "token_refused".into(),
+                            message: "the vendor refuses a token that it has just given: connect again".into(),
+                        };
+                    }
+                    Action::Wait => {
+                        let until = clock.now() + verdict.wait_ms;
+                        line.limits().block(verdict.budget.as_deref(), until);
+                        return Sent::Wait(until);
+                    }
+                    Action::Config => {
+                        return Sent::NeedsPerson {
+                            code: format!("vendor_{}", response.status),
+                            message:
+                                "the vendor says that this account or app lacks a right: run `leadshare check`, which names the clicks"
+                                    .into(),
+                        };
+                    }
+                    Action::Retry if ask.effect == Effect::Read => Sent::Wait(clock.now() + 30_000),
+                    Action::Retry => Sent::Unknown,
+                }
+            }
+            Err(NoAnswer::NotSent) => Sent::NotSent(Why::Unreachable),
+            Err(NoAnswer::Unknown) if ask.effect == Effect::Read => Sent::Wait(clock.now() + 30_000),
+            Err(NoAnswer::Unknown) => Sent::Unknown,
+        };
+        let again = match (&sent, &ask.effect) {
+            (Sent::NotSent(_), _) | (_, Effect::Read | Effect::Keyed(_)) => delays.next(),
+            _ => None,
+        };
+        match again {
+            Some(delay) => clock.sleep(delay.as_millis() as i64).await,
+            None => return sent,
+        }
+    }
+}

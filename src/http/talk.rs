@@ -1,0 +1,93 @@
+//! Drives a connector's talk: sends what it asks for, lets it hear, hands on what it says.
+
+use futures_util::future::join_all;
+use leadshare_connectors::sdk::{Ask, Cursor, ItemKey, ItemResult, Output, Record, Saved, Step, Talk};
+
+use super::line::Line;
+use super::{Sent, Transport, send};
+use crate::clock::{Clock, Millis};
+use crate::errors::Result;
+
+/// Keeps what a talk says while it goes on.
+pub trait Sink: Send {
+    /// A page of a poll: stored together with its cursor before the talk goes on.
+    fn page(&mut self, _records: Vec<Record>, _cursor: Cursor) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+    /// Something that must survive a crash.
+    fn save(&mut self, _saved: Saved) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+    /// One item of a write is settled.
+    fn item(&mut self, _key: ItemKey, _result: ItemResult) {}
+}
+
+/// A sink for talks that only end with an output.
+pub struct NoSink;
+impl Sink for NoSink {}
+
+/// How a talk ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// As asked.
+    Done(Output),
+    /// Snoozed by the connector until then; open it again from what is saved.
+    Rest(Millis, Saved),
+    /// Stopped before the end by a quota, a token or a pause; no attempt is burnt.
+    Wait(Millis),
+    /// Stopped by trouble that may pass; an attempt is burnt.
+    Passing(String),
+    /// Stopped: a person must act.
+    NeedsPerson {
+        /// The vendor's code, or ours.
+        code: String,
+        /// What to do.
+        message: String,
+    },
+}
+
+/// Drives a talk to its end.
+///
+/// # Errors
+/// Only what the sink answers (the store); everything about the vendor is in [`Ended`].
+pub async fn drive(
+    transport: &Transport,
+    line: &Line,
+    clock: &Clock,
+    mut talk: Box<dyn Talk>,
+    deadline: Option<Millis>,
+    sink: &mut impl Sink,
+) -> Result<Ended> {
+    let mut asks: Vec<Ask> = Vec::new();
+    loop {
+        match talk.step() {
+            Step::Ask(ask) => asks.push(ask),
+            Step::Wait => {
+                if asks.is_empty() {
+                    return Ok(Ended::Passing("talk_stuck".into()));
+                }
+                let sent = join_all(asks.iter().map(|ask| send(transport, line, clock, ask, deadline))).await;
+                let mut stopped = None;
+                for (ask, sent) in std::mem::take(&mut asks).iter().zip(sent) {
+                    match sent.heard() {
+                        Some(heard) => talk.heard(ask.tag, heard),
+                        None => stopped = Some(sent),
+                    }
+                }
+                match stopped {
+                    None => {}
+                    Some(Sent::NeedsPerson { code, message }) => return Ok(Ended::NeedsPerson { code, message }),
+                    Some(Sent::Wait(until)) => return Ok(Ended::Wait(until)),
+                    Some(_) => return Ok(Ended::Passing("unheard".into())),
+                }
+            }
+            Step::Save(saved) => sink.save(saved).await?,
+            Step::Rest(by, saved) => return Ok(Ended::Rest(clock.now() + by, saved)),
+            Step::Page(records, cursor) => sink.page(records, cursor).await?,
+            Step::Item(key, result) => sink.item(key, result),
+            Step::Done(output) => return Ok(Ended::Done(output)),
+            Step::Failed(fault) if fault.passing => return Ok(Ended::Passing(fault.code)),
+            Step::Failed(fault) => return Ok(Ended::NeedsPerson { code: fault.code, message: fault.message }),
+        }
+    }
+}

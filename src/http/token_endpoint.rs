@@ -1,0 +1,167 @@
+//! Exchanging codes and refresh tokens at a vendor's token endpoint, by the `oauth2` crate over our own transport.
+
+use std::collections::BTreeMap;
+
+use leadshare_connectors::sdk::{Method, Request};
+use oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType};
+use oauth2::{
+    AuthType, AuthorizationCode, ClientId, ClientSecret, EndpointNotSet, EndpointSet, ExtraTokenFields, HttpRequest, HttpResponse,
+    PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, StandardRevocableToken, StandardTokenResponse, TokenResponse, TokenUrl,
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::egress::Egress;
+use super::{TIMEOUT, Transport};
+use crate::clock::Millis;
+
+/// Fields of a token answer beyond the standard, such as `instance_url` or `hub_id`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Extra {
+    #[serde(flatten)]
+    all: BTreeMap<String, Value>,
+}
+impl ExtraTokenFields for Extra {}
+
+type Answer = StandardTokenResponse<Extra, BasicTokenType>;
+type Client = oauth2::Client<
+    BasicErrorResponse,
+    Answer,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+>;
+
+/// The app that the operator registered at the vendor.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// OAuth client id.
+    pub client_id: String,
+    /// OAuth client secret.
+    pub client_secret: SecretString,
+    /// Where the vendor sends the browser back.
+    pub redirect_uri: String,
+    /// Where tokens are exchanged, full address.
+    pub token_url: String,
+}
+
+/// What is exchanged for tokens.
+pub enum Grant<'a> {
+    /// A code from the browser, with the PKCE verifier that belongs to it.
+    Code(&'a str, Option<&'a str>),
+    /// A refresh token.
+    Refresh(&'a SecretString),
+}
+
+/// Tokens as a vendor gave them.
+pub struct Tokens {
+    /// The access token.
+    pub access: SecretString,
+    /// A refresh token, when one came.
+    pub refresh: Option<SecretString>,
+    /// Lifetime of the access token, when the vendor says.
+    pub expires_in: Option<Millis>,
+    /// Scopes, when the vendor says.
+    pub scopes: Vec<String>,
+    /// Fields beyond the standard.
+    pub extra: Map<String, Value>,
+}
+
+/// Why no tokens came.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The vendor refuses the grant for good (`invalid_grant`, `invalid_client` …).
+    #[error("the vendor refuses: {0}")]
+    Refused(String),
+    /// Trouble that may pass; the grant may be as good as before.
+    #[error("the token endpoint did not answer properly: {0}")]
+    Passing(String),
+}
+
+/// Exchanges a grant for tokens.
+///
+/// # Errors
+/// [`TokenError`]; only an explicit refusal by the vendor is [`TokenError::Refused`].
+pub async fn exchange(transport: &Transport, egress: &Egress, app: &App, grant: Grant<'_>) -> Result<Tokens, TokenError> {
+    let config =
+        |what: &str| TokenError::Refused(format!("the {what} address of this connection is not a valid URL: mend it in the configuration"));
+    let client: Client = oauth2::Client::new(ClientId::new(app.client_id.clone()))
+        .set_client_secret(ClientSecret::new(app.client_secret.expose_secret().to_owned()))
+        .set_auth_type(AuthType::RequestBody)
+        .set_token_uri(TokenUrl::new(app.token_url.clone()).map_err(|_| config("token"))?)
+        .set_redirect_uri(RedirectUrl::new(app.redirect_uri.clone()).map_err(|_| config("redirect"))?);
+    let http = |request: HttpRequest| async move { over(transport, egress, request).await };
+    let answer = match grant {
+        Grant::Code(code, verifier) => {
+            let mut request = client.exchange_code(AuthorizationCode::new(code.to_owned()));
+            if let Some(verifier) = verifier {
+                request = request.set_pkce_verifier(PkceCodeVerifier::new(verifier.to_owned()));
+            }
+            request.request_async(&http).await
+        }
+        Grant::Refresh(token) => {
+            client.exchange_refresh_token(&RefreshToken::new(token.expose_secret().to_owned())).request_async(&http).await
+        }
+    };
+    let answer: Answer = answer.map_err(|error| match error {
+        RequestTokenError::ServerResponse(body) => match body.error().to_string().as_str() {
+            // The code alone: descriptions are free text and may name people.
+            code @ ("temporarily_unavailable" | "server_error" | "rate_limit_exceeded" | "slow_down") => {
+                TokenError::Passing(code.to_owned())
+            }
+            code => TokenError::Refused(code.chars().take(60).collect()),
+        },
+        RequestTokenError::Request(error) => TokenError::Passing(error.to_string()),
+        RequestTokenError::Parse(..) => TokenError::Passing("the answer is not of the standard's form".into()),
+        RequestTokenError::Other(_) => TokenError::Passing("the answer could not be read".into()),
+    })?;
+    Ok(Tokens {
+        access: SecretString::from(answer.access_token().secret().clone()),
+        refresh: answer.refresh_token().map(|t| SecretString::from(t.secret().clone())),
+        expires_in: answer.expires_in().map(|d| d.as_millis() as Millis),
+        scopes: answer
+            .scopes()
+            .map(|scopes| scopes.iter().map(|s| s.to_string()).collect())
+            .or_else(|| {
+                let listed = answer.extra_fields().all.get("scopes")?.as_array()?;
+                Some(listed.iter().filter_map(|s| s.as_str().map(str::to_owned)).collect())
+            })
+            .unwrap_or_default(),
+        extra: answer.extra_fields().all.clone().into_iter().collect(),
+    })
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("the address is refused")]
+    Address,
+    #[error("no answer")]
+    NoAnswer,
+    #[error("the endpoint answered {0}")]
+    Status(u16),
+}
+
+async fn over(transport: &Transport, egress: &Egress, request: HttpRequest) -> Result<HttpResponse, Trouble> {
+    let (parts, body) = request.into_parts();
+    let url = url::Url::parse(&parts.uri.to_string()).map_err(|_| Trouble::Address)?;
+    let mut ours = Request::new(Method::Post, url.to_string());
+    ours.headers = parts.headers.iter().map(|(n, v)| (n.as_str().to_owned(), String::from_utf8_lossy(v.as_bytes()).into_owned())).collect();
+    ours.body = body;
+    let answer = transport.send(egress, &url, &ours, None, TIMEOUT).await.map_err(|_| Trouble::NoAnswer)?;
+    // A gateway's error page is passing trouble, not a refusal by the vendor.
+    if answer.status >= 500 || answer.status == 429 {
+        return Err(Trouble::Status(answer.status));
+    }
+    let mut response = HttpResponse::new(answer.body);
+    *response.status_mut() = oauth2::http::StatusCode::from_u16(answer.status).map_err(|_| Trouble::Status(answer.status))?;
+    if let Some(kind) = answer.headers.iter().find(|(n, _)| n == "content-type").and_then(|(_, v)| v.parse().ok()) {
+        response.headers_mut().insert("content-type", kind);
+    }
+    Ok(response)
+}

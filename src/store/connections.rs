@@ -1,0 +1,250 @@
+//! SQL for connections, tokens, connect links, budgets and alerts.
+
+use super::{Db, Tx};
+use crate::args;
+use crate::clock::Millis;
+use crate::errors::Result;
+
+/// A connection as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// The name, as in the configuration.
+    pub name: String,
+    /// The partner whose account it is.
+    pub partner: String,
+    /// The connector's name.
+    pub connector: String,
+    /// `new`, `connected`, `reconnect_needed` or `paused`.
+    pub state: String,
+    /// Why, when a person must act.
+    pub state_reason: Option<String>,
+    /// The base URL that the vendor gave.
+    pub base_url: Option<String>,
+    /// The vendor's account id.
+    pub external_id: Option<String>,
+    /// Granted scopes.
+    pub scopes: Vec<String>,
+    /// Sharing starts with what people did from this moment on.
+    pub share_from: Option<Millis>,
+    /// The vendor's clock minus ours, milliseconds.
+    pub clock_offset: Millis,
+}
+
+type Row = (String, String, String, String, Option<String>, Option<String>, Option<String>, String, Option<i64>, i64);
+
+fn connection(row: Row) -> Connection {
+    let (name, partner, connector, state, state_reason, base_url, external_id, scopes, share_from, clock_offset) = row;
+    let scopes = serde_json::from_str(&scopes).unwrap_or_default();
+    Connection { name, partner, connector, state, state_reason, base_url, external_id, scopes, share_from, clock_offset }
+}
+
+const ADD: &str = "INSERT INTO connections (name, partner, connector, state, scopes, clock_offset, updated_at)
+  VALUES ($1, $2, $3, 'new', '[]', 0, $4)
+  ON CONFLICT (name) DO UPDATE SET partner = excluded.partner, connector = excluded.connector";
+
+/// Makes sure that a configured connection has a row.
+pub async fn ensure(db: &Db, name: &str, partner: &str, connector: &str, now: Millis) -> Result<()> {
+    db.exec(ADD, args![name, partner, connector, now]).await.map(|_| ())
+}
+
+const ALL: &str = "SELECT name, partner, connector, state, state_reason, base_url, external_id, scopes, share_from, clock_offset
+  FROM connections ORDER BY name";
+
+/// Every connection, by name.
+pub async fn all(db: &Db) -> Result<Vec<Connection>> {
+    Ok(db.rows::<Row>(ALL, args![]).await?.into_iter().map(connection).collect())
+}
+
+const ONE: &str = "SELECT name, partner, connector, state, state_reason, base_url, external_id, scopes, share_from, clock_offset
+  FROM connections WHERE name = $1";
+
+/// One connection.
+pub async fn one(db: &Db, name: &str) -> Result<Option<Connection>> {
+    Ok(db.row::<Row>(ONE, args![name]).await?.map(connection))
+}
+
+const SET_STATE: &str = "UPDATE connections SET state = $2, state_reason = $3, updated_at = $4 WHERE name = $1";
+
+/// Moves a connection to a state.
+pub async fn set_state(tx: &mut Tx, name: &str, state: &str, reason: Option<&str>, now: Millis) -> Result<()> {
+    tx.exec(SET_STATE, args![name, state, reason.map(str::to_owned), now]).await.map(|_| ())
+}
+
+const CONNECTED: &str = "UPDATE connections SET state = 'connected', state_reason = NULL, updated_at = $2,
+  base_url = COALESCE($3, base_url), external_id = COALESCE($4, external_id), scopes = $5, share_from = COALESCE(share_from, $6)
+  WHERE name = $1";
+
+/// Marks a connection as connected. `share_from` is kept when it was set before: reconnecting
+/// neither loses nor widens anything.
+pub async fn connected(
+    tx: &mut Tx,
+    name: &str,
+    base_url: Option<String>,
+    external_id: Option<String>,
+    scopes: &[String],
+    share_from: Millis,
+    now: Millis,
+) -> Result<()> {
+    tx.exec(CONNECTED, args![name, now, base_url, external_id, serde_json::json!(scopes), share_from]).await.map(|_| ())
+}
+
+const SET_BASE_URL: &str = "UPDATE connections SET base_url = $2 WHERE name = $1";
+
+/// Keeps a base URL that came with a refreshed token.
+pub async fn set_base_url(tx: &mut Tx, name: &str, base_url: &str) -> Result<()> {
+    tx.exec(SET_BASE_URL, args![name, base_url]).await.map(|_| ())
+}
+
+const SET_OFFSET: &str = "UPDATE connections SET clock_offset = $2 WHERE name = $1";
+
+/// Keeps the vendor's clock minus ours.
+pub async fn set_clock_offset(db: &Db, name: &str, offset: Millis) -> Result<()> {
+    db.exec(SET_OFFSET, args![name, offset]).await.map(|_| ())
+}
+
+/// Tokens as stored: sealed.
+#[derive(Debug, Clone)]
+pub struct StoredTokens {
+    /// The sealed access token.
+    pub access: String,
+    /// The sealed refresh token.
+    pub refresh: Option<String>,
+    /// When the access token ends, when known.
+    pub expires_at: Option<Millis>,
+    /// Counts up at every save; part of the seal.
+    pub version: i64,
+    /// A refresh was about to be sent then, and its outcome was never saved.
+    pub refresh_intent_at: Option<Millis>,
+    /// No refresh before this, after a failure.
+    pub cooldown_until: Option<Millis>,
+}
+
+type TokenRow = (String, Option<String>, Option<i64>, i64, Option<i64>, Option<i64>);
+const TOKENS: &str = "SELECT access, refresh, expires_at, version, refresh_intent_at, cooldown_until FROM tokens WHERE connection = $1";
+
+/// A connection's tokens.
+pub async fn tokens(db: &Db, connection: &str) -> Result<Option<StoredTokens>> {
+    let row = db.row::<TokenRow>(TOKENS, args![connection]).await?;
+    Ok(row.map(|(access, refresh, expires_at, version, refresh_intent_at, cooldown_until)| StoredTokens {
+        access,
+        refresh,
+        expires_at,
+        version,
+        refresh_intent_at,
+        cooldown_until,
+    }))
+}
+
+const SAVE_TOKENS: &str = "INSERT INTO tokens (connection, access, refresh, expires_at, version, failures) VALUES ($1, $2, $3, $4, $5, 0)
+  ON CONFLICT (connection) DO UPDATE SET access = excluded.access, refresh = COALESCE(excluded.refresh, tokens.refresh),
+    expires_at = excluded.expires_at, version = excluded.version, refresh_intent_at = NULL, cooldown_until = NULL, failures = 0";
+
+/// Saves tokens; an absent refresh token leaves the old one in place.
+pub async fn save_tokens(
+    tx: &mut Tx,
+    connection: &str,
+    access: String,
+    refresh: Option<String>,
+    expires_at: Option<Millis>,
+    version: i64,
+) -> Result<()> {
+    tx.exec(SAVE_TOKENS, args![connection, access, refresh, expires_at, version]).await.map(|_| ())
+}
+
+const REFRESH_INTENT: &str = "UPDATE tokens SET refresh_intent_at = $2 WHERE connection = $1";
+
+/// Commits that a refresh is about to be sent.
+pub async fn refresh_intent(db: &Db, connection: &str, now: Millis) -> Result<()> {
+    db.exec(REFRESH_INTENT, args![connection, now]).await.map(|_| ())
+}
+
+const REFRESH_FAILED: &str =
+    "UPDATE tokens SET refresh_intent_at = NULL, cooldown_until = $2, failures = failures + 1 WHERE connection = $1";
+
+/// A refresh failed for a passing reason: none is tried before `until`.
+pub async fn refresh_failed(db: &Db, connection: &str, until: Millis) -> Result<()> {
+    db.exec(REFRESH_FAILED, args![connection, until]).await.map(|_| ())
+}
+
+const ADD_LINK: &str = "INSERT INTO connect_links (token_hash, connection, expires_at) VALUES ($1, $2, $3)";
+
+/// Keeps a connect link, by the hash of its token.
+pub async fn add_link(db: &Db, token_hash: &str, connection: &str, expires_at: Millis) -> Result<()> {
+    db.exec(ADD_LINK, args![token_hash, connection, expires_at]).await.map(|_| ())
+}
+
+const LINK: &str = "SELECT connection FROM connect_links WHERE token_hash = $1 AND expires_at > $2";
+
+/// The connection that a link is for, while it is good.
+pub async fn link(db: &Db, token_hash: &str, now: Millis) -> Result<Option<String>> {
+    Ok(db.row::<(String,)>(LINK, args![token_hash, now]).await?.map(|(c,)| c))
+}
+
+const DROP_LINK: &str = "DELETE FROM connect_links WHERE token_hash = $1 OR expires_at <= $2";
+
+/// Ends a link, and all that ran out.
+pub async fn drop_link(db: &Db, token_hash: &str, now: Millis) -> Result<()> {
+    db.exec(DROP_LINK, args![token_hash, now]).await.map(|_| ())
+}
+
+const ADD_STATE: &str = "INSERT INTO oauth_states (state_hash, connection, link_hash, verifier, expires_at) VALUES ($1, $2, $3, $4, $5)";
+
+/// Keeps an authorization that a browser was sent away with.
+pub async fn add_oauth_state(
+    db: &Db,
+    state_hash: &str,
+    connection: &str,
+    link_hash: &str,
+    verifier: &str,
+    expires_at: Millis,
+) -> Result<()> {
+    db.exec(ADD_STATE, args![state_hash, connection, link_hash, verifier, expires_at]).await.map(|_| ())
+}
+
+const TAKE_STATE: &str = "DELETE FROM oauth_states WHERE state_hash = $1 RETURNING connection, link_hash, verifier, expires_at";
+
+/// Takes an authorization out: a state is good once. Answers connection, link hash and sealed verifier.
+pub async fn take_oauth_state(db: &Db, state_hash: &str, now: Millis) -> Result<Option<(String, String, String)>> {
+    let mut tx = db.begin().await?;
+    let row = tx.rows::<(String, String, String, i64)>(TAKE_STATE, args![state_hash]).await?.into_iter().next();
+    tx.commit().await?;
+    Ok(row.filter(|r| r.3 > now).map(|(connection, link, verifier, _)| (connection, link, verifier)))
+}
+
+const RAISE_ALERT: &str = "INSERT INTO alerts (id, subject, code, message, since) VALUES ($1, $2, $3, $4, $5)
+  ON CONFLICT (subject, code) WHERE ended_at IS NULL DO UPDATE SET message = excluded.message";
+
+/// Tells people of something that needs one; repeated alerts stay one.
+pub async fn raise_alert(tx: &mut Tx, id: &str, subject: &str, code: &str, message: &str, now: Millis) -> Result<()> {
+    tx.exec(RAISE_ALERT, args![id, subject, code, message, now]).await.map(|_| ())
+}
+
+const END_ALERTS: &str = "UPDATE alerts SET ended_at = $2 WHERE subject = $1 AND ended_at IS NULL";
+
+/// Everything about a subject is mended.
+pub async fn end_alerts(tx: &mut Tx, subject: &str, now: Millis) -> Result<()> {
+    tx.exec(END_ALERTS, args![subject, now]).await.map(|_| ())
+}
+
+/// An open alert: subject, code, message, since.
+pub type Alert = (String, String, String, i64);
+const OPEN_ALERTS: &str = "SELECT subject, code, message, since FROM alerts WHERE ended_at IS NULL ORDER BY since";
+
+/// What a person must see to.
+pub async fn open_alerts(db: &Db) -> Result<Vec<Alert>> {
+    db.rows(OPEN_ALERTS, args![]).await
+}
+
+const SETTING: &str = "SELECT value FROM settings WHERE name = $1";
+
+/// A setting, such as `stopped` or `key_check`.
+pub async fn setting(db: &Db, name: &str) -> Result<Option<String>> {
+    Ok(db.row::<(String,)>(SETTING, args![name]).await?.map(|(v,)| v))
+}
+
+const SET_SETTING: &str = "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
+/// Keeps a setting.
+pub async fn set_setting(db: &Db, name: &str, value: &str) -> Result<()> {
+    db.exec(SET_SETTING, args![name, value]).await.map(|_| ())
+}
