@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod context;
 pub mod daemon;
 pub mod decide;
 pub mod delivery;
