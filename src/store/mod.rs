@@ -5,7 +5,12 @@
 //! while a vendor is being called. The dialects differ in the fragments of [`dialect`] only.
 
 pub mod connections;
+pub mod deliveries;
 mod dialect;
+pub mod dirty;
+pub mod leads;
+pub mod people;
+pub mod shares;
 
 use std::path::Path;
 

@@ -1,0 +1,156 @@
+//! SQL for deliveries, intents and attempts.
+
+use serde_json::{Value, json};
+
+use super::{Db, Tx};
+use crate::args;
+use crate::clock::Millis;
+use crate::errors::Result;
+
+/// A claimed delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The share.
+    pub share: String,
+    /// `out` or `back`.
+    pub way: String,
+    /// The version that is wanted.
+    pub version: i64,
+    /// The version that was last done; 0 for none.
+    pub done_version: i64,
+    /// Failed tries of this version.
+    pub attempts: i64,
+    /// Claims without an end: a crash loop shows here.
+    pub claims: i64,
+    /// The open intent's state, when a write was sent and never settled.
+    pub intent: Option<String>,
+    /// When that write was sent.
+    pub sent_at: Option<Millis>,
+}
+
+const WANT: &str = "INSERT INTO deliveries (share, way, connection, object, lane, state, wanted_version, done_version, wanted_at, due, attempts, claims, lease_until)
+  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, CAST(value ->> 4 AS BIGINT), 'open', 1, 0, $2, $2, 0, 0, 0
+  FROM json_each(CAST($1 AS TEXT)) WHERE true
+  ON CONFLICT (share, way) DO UPDATE SET wanted_version = deliveries.wanted_version + 1, wanted_at = excluded.wanted_at,
+    lane = excluded.lane, attempts = 0, due = CASE WHEN deliveries.lease_until > $2 THEN deliveries.due ELSE $2 END
+  WHERE deliveries.state = 'open'";
+
+/// Wants deliveries, or a newer version of those that are there
+/// (`[[share, way, connection, object, lane], …]`).
+pub async fn want(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
+    tx.exec(WANT, args![rows.clone(), now]).await.map(|_| ())
+}
+
+const CLAIM: &str = "UPDATE deliveries SET lease = $4, lease_until = $5, claims = claims + 1
+  WHERE way = $2 AND state = 'open' AND lease_until <= $3 AND share IN (
+    SELECT share FROM deliveries WHERE connection = $1 AND way = $2 AND state = 'open' AND wanted_version > done_version
+      AND due <= $3 AND lease_until <= $3 ORDER BY lane, due, share LIMIT $6 {skip_locked})
+  RETURNING share, way, wanted_version, done_version, attempts, claims";
+const INTENTS: &str =
+    "SELECT share, state, sent_at FROM intents WHERE way = $1 AND share IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
+
+/// Claims due deliveries of one connection, most urgent lane first.
+pub async fn claim(
+    db: &Db,
+    connection: &str,
+    way: &str,
+    lease: &str,
+    now: Millis,
+    lease_until: Millis,
+    limit: usize,
+) -> Result<Vec<Delivery>> {
+    let mut tx = db.begin().await?;
+    let rows =
+        tx.rows::<(String, String, i64, i64, i64, i64)>(CLAIM, args![connection, way, now, lease, lease_until, limit as i64]).await?;
+    let ids = Value::from(rows.iter().map(|r| json!([r.0])).collect::<Vec<_>>());
+    let intents = if rows.is_empty() { Vec::new() } else { tx.rows::<(String, String, i64)>(INTENTS, args![way, ids]).await? };
+    tx.commit().await?;
+    let mut claimed: Vec<Delivery> = rows
+        .into_iter()
+        .map(|(share, way, version, done_version, attempts, claims)| {
+            let open = intents.iter().find(|i| i.0 == share);
+            Delivery { way, version, done_version, attempts, claims, intent: open.map(|i| i.1.clone()), sent_at: open.map(|i| i.2), share }
+        })
+        .collect();
+    claimed.sort_by(|a, b| a.share.cmp(&b.share));
+    Ok(claimed)
+}
+
+const ADD_INTENTS: &str = "INSERT INTO intents (share, way, connection, creates, state, sent_at)
+  SELECT value ->> 0, $2, $3, CAST(value ->> 1 AS BIGINT), 'sent', $4 FROM json_each(CAST($1 AS TEXT)) WHERE true
+  ON CONFLICT (share, way) DO UPDATE SET state = 'sent', sent_at = excluded.sent_at, creates = excluded.creates";
+
+/// Commits that writes are about to be sent (`[[share, creates], …]`).
+pub async fn intend(tx: &mut Tx, way: &str, connection: &str, rows: &Value, now: Millis) -> Result<()> {
+    tx.exec(ADD_INTENTS, args![rows.clone(), way, connection, now]).await.map(|_| ())
+}
+
+const STILL_HELD: &str = "SELECT COUNT(*) FROM deliveries WHERE way = $1 AND lease = $2 AND lease_until > $4 AND share IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT)))";
+
+/// How many of these deliveries (`[[share], …]`) are still held under a lease.
+pub async fn still_held(tx: &mut Tx, way: &str, lease: &str, shares: &Value, now: Millis) -> Result<i64> {
+    Ok(tx.rows::<(i64,)>(STILL_HELD, args![way, lease, shares.clone(), now]).await?.first().map_or(0, |r| r.0))
+}
+
+const IN_DOUBT: &str =
+    "UPDATE intents SET state = 'in_doubt' WHERE way = $1 AND share IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
+
+/// Nobody knows what became of these writes (`[[share], …]`).
+pub async fn in_doubt(tx: &mut Tx, way: &str, shares: &Value) -> Result<()> {
+    tx.exec(IN_DOUBT, args![way, shares.clone()]).await.map(|_| ())
+}
+
+const SETTLED: &str = "DELETE FROM intents WHERE way = $1 AND share IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
+
+/// The outcome of these writes is known (`[[share], …]`).
+pub async fn settled(tx: &mut Tx, way: &str, shares: &Value) -> Result<()> {
+    tx.exec(SETTLED, args![way, shares.clone()]).await.map(|_| ())
+}
+
+const OPEN_CREATES: &str = "SELECT COUNT(*) FROM intents WHERE connection = $1 AND creates = 1";
+
+/// How many creates at a connection are under way or in doubt: a record that appears there may be ours.
+pub async fn open_creates(db: &Db, connection: &str) -> Result<i64> {
+    Ok(db.row::<(i64,)>(OPEN_CREATES, args![connection]).await?.map_or(0, |r| r.0))
+}
+
+const DONE: &str = "UPDATE deliveries SET done_version = CAST(item.value ->> 1 AS BIGINT), lease = NULL, lease_until = 0, attempts = 0, claims = 0, last_error = NULL, due = $4
+  FROM json_each(CAST($2 AS TEXT)) AS item WHERE deliveries.way = $1 AND deliveries.share = item.value ->> 0 AND deliveries.lease = $3";
+
+/// Deliveries are done at a version (`[[share, version], …]`); a newer wish stays open.
+pub async fn done(tx: &mut Tx, way: &str, lease: &str, rows: &Value, now: Millis) -> Result<u64> {
+    tx.exec(DONE, args![way, rows.clone(), lease, now]).await
+}
+
+const LATER: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, due = CAST(item.value ->> 1 AS BIGINT), attempts = CAST(item.value ->> 2 AS BIGINT),
+    claims = 0, last_error = item.value ->> 3
+  FROM json_each(CAST($2 AS TEXT)) AS item WHERE deliveries.way = $1 AND deliveries.share = item.value ->> 0 AND deliveries.lease = $3";
+
+/// Deliveries are put off (`[[share, due, attempts, error code], …]`).
+pub async fn later(tx: &mut Tx, way: &str, lease: &str, rows: &Value) -> Result<()> {
+    tx.exec(LATER, args![way, rows.clone(), lease]).await.map(|_| ())
+}
+
+const END: &str = "UPDATE deliveries SET state = item.value ->> 1, last_error = item.value ->> 2, lease = NULL, lease_until = 0
+  FROM json_each(CAST($2 AS TEXT)) AS item WHERE deliveries.way = $1 AND deliveries.share = item.value ->> 0";
+
+/// Deliveries end (`[[share, ended|failed, code], …]`): nothing more is written this way.
+pub async fn end(tx: &mut Tx, way: &str, rows: &Value) -> Result<()> {
+    tx.exec(END, args![way, rows.clone()]).await.map(|_| ())
+}
+
+const ADD_ATTEMPTS: &str = "INSERT INTO attempts (id, share, way, version, at, took_ms, outcome, code)
+  SELECT value ->> 0, value ->> 1, $2, CAST(value ->> 2 AS BIGINT), CAST(value ->> 3 AS BIGINT), CAST(value ->> 4 AS BIGINT), value ->> 5, value ->> 6
+  FROM json_each(CAST($1 AS TEXT))";
+
+/// Keeps tries (`[[id, share, version, at, took ms, outcome, code], …]`).
+pub async fn add_attempts(tx: &mut Tx, way: &str, rows: &Value) -> Result<()> {
+    tx.exec(ADD_ATTEMPTS, args![rows.clone(), way]).await.map(|_| ())
+}
+
+const OPEN: &str = "SELECT connection, way, COUNT(*), CAST(MIN(due) AS BIGINT) FROM deliveries WHERE state = 'open' AND wanted_version > done_version GROUP BY connection, way";
+
+/// What is left to deliver: connection, way, how many, when the first is due.
+pub async fn open(db: &Db) -> Result<Vec<(String, String, i64, i64)>> {
+    db.rows(OPEN, args![]).await
+}

@@ -1,0 +1,161 @@
+//! SQL for hints: what may have changed at a vendor and waits to be read, and the polls that raise it.
+
+use serde_json::{Value, json};
+
+use super::{Db, Tx};
+use crate::args;
+use crate::clock::Millis;
+use crate::errors::{Error, Result};
+
+/// A claimed hint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dirty {
+    /// The record's id at the vendor.
+    pub remote_id: String,
+    /// The seq that is being read; the row is done only at this seq.
+    pub seq: i64,
+    /// How many hints this reading answers.
+    pub hints: i64,
+    /// `changed`, `deleted`, `merged` or `privacy_deleted`, as the last hint said.
+    pub kind: String,
+    /// For `merged`: the surviving record.
+    pub detail: Option<String>,
+    /// When the first of them was raised.
+    pub raised_at: Millis,
+    /// How often it was claimed without being finished.
+    pub claims: i64,
+}
+
+/// One hint to raise: object, id, kind, detail.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Raise {
+    /// The vendor's object.
+    pub object: String,
+    /// The record's id.
+    pub remote_id: String,
+    /// `changed`, `deleted`, `merged` or `privacy_deleted`.
+    pub kind: &'static str,
+    /// For `merged`: the surviving record.
+    pub detail: Option<String>,
+}
+
+const RAISE: &str = "INSERT INTO dirty (connection, object, remote_id, seq, done_seq, kind, detail, raised_at, due, lease_until, claims)
+  SELECT $1, value ->> 0, value ->> 1, CAST(value ->> 4 AS BIGINT), 0, value ->> 2, value ->> 3, $3, $3, 0, 0
+  FROM json_each(CAST($2 AS TEXT)) WHERE true
+  ON CONFLICT (connection, object, remote_id) DO UPDATE SET seq = dirty.seq + excluded.seq, kind = excluded.kind, detail = excluded.detail";
+
+/// Raises hints; many for one record become one row with a higher seq.
+pub async fn raise(tx: &mut Tx, connection: &str, hints: &[Raise], now: Millis) -> Result<()> {
+    let mut counted = std::collections::BTreeMap::<(&str, &str), (i64, &Raise)>::new();
+    for hint in hints {
+        let entry = counted.entry((&hint.object, &hint.remote_id)).or_insert((0, hint));
+        *entry = (entry.0 + 1, hint);
+    }
+    if counted.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<Value> = counted.values().map(|(n, h)| json!([h.object, h.remote_id, h.kind, h.detail, n])).collect();
+    tx.exec(RAISE, args![connection, Value::from(rows), now]).await.map(|_| ())
+}
+
+const CLAIM: &str = "UPDATE dirty SET lease = $4, lease_until = $5, claims = claims + 1
+  WHERE connection = $1 AND object = $2 AND lease_until <= $3 AND remote_id IN (
+    SELECT remote_id FROM dirty WHERE connection = $1 AND object = $2 AND due <= $3 AND lease_until <= $3 ORDER BY due, remote_id LIMIT $6 {skip_locked})
+  RETURNING remote_id, seq, done_seq, kind, detail, raised_at, claims";
+
+/// Claims due hints of one object until `lease_until`, oldest first.
+pub async fn claim(
+    db: &Db,
+    connection: &str,
+    object: &str,
+    lease: &str,
+    now: Millis,
+    lease_until: Millis,
+    limit: usize,
+) -> Result<Vec<Dirty>> {
+    type Row = (String, i64, i64, String, Option<String>, i64, i64);
+    let mut tx = db.begin().await?;
+    let rows = tx.rows::<Row>(CLAIM, args![connection, object, now, lease, lease_until, limit as i64]).await?;
+    tx.commit().await?;
+    let mut claimed: Vec<Dirty> = rows
+        .into_iter()
+        .map(|(remote_id, seq, done, kind, detail, raised_at, claims)| Dirty {
+            remote_id,
+            seq,
+            hints: seq - done,
+            kind,
+            detail,
+            raised_at,
+            claims,
+        })
+        .collect();
+    claimed.sort_by(|a, b| (a.raised_at, &a.remote_id).cmp(&(b.raised_at, &b.remote_id)));
+    Ok(claimed)
+}
+
+const FINISH: &str = "DELETE FROM dirty WHERE connection = $1 AND object = $2 AND lease = $4
+  AND (remote_id, seq) IN (SELECT value ->> 0, CAST(value ->> 1 AS BIGINT) FROM json_each(CAST($3 AS TEXT)))";
+const FINISH_RAISED: &str = "UPDATE dirty SET done_seq = CAST(item.value ->> 1 AS BIGINT), lease = NULL, lease_until = 0, claims = 0, raised_at = $5, due = $5
+  FROM json_each(CAST($3 AS TEXT)) AS item
+  WHERE dirty.connection = $1 AND dirty.object = $2 AND dirty.lease = $4 AND dirty.remote_id = item.value ->> 0 AND dirty.seq > CAST(item.value ->> 1 AS BIGINT)";
+
+/// Finishes claimed hints at the seq that was read; what was raised meanwhile stays.
+///
+/// # Errors
+/// When the lease was lost: somebody else has taken the work over, and nothing of this transaction may stay.
+pub async fn finish(tx: &mut Tx, connection: &str, object: &str, lease: &str, done: &[&Dirty], now: Millis) -> Result<()> {
+    if done.is_empty() {
+        return Ok(());
+    }
+    let rows = Value::from(done.iter().map(|d| json!([d.remote_id, d.seq])).collect::<Vec<_>>());
+    let gone = tx.exec(FINISH, args![connection, object, rows.clone(), lease]).await?;
+    let kept = if gone < done.len() as u64 { tx.exec(FINISH_RAISED, args![connection, object, rows, lease, now]).await? } else { 0 };
+    if gone + kept != done.len() as u64 {
+        return Err(Error::Passing { code: "lease_lost".into(), message: "another worker has taken this over".into() });
+    }
+    Ok(())
+}
+
+const SNOOZE: &str = "UPDATE dirty SET due = $5, lease = NULL, lease_until = 0, claims = CASE WHEN $6 = 1 THEN claims - 1 ELSE claims END
+  WHERE connection = $1 AND object = $2 AND lease = $4 AND remote_id IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT)))";
+
+/// Puts claimed hints off until `due`. `free` gives the claim back: waiting is not failing.
+pub async fn snooze(db: &Db, connection: &str, object: &str, lease: &str, hints: &[&Dirty], due: Millis, free: bool) -> Result<()> {
+    if hints.is_empty() {
+        return Ok(());
+    }
+    let rows = Value::from(hints.iter().map(|d| json!([d.remote_id])).collect::<Vec<_>>());
+    db.exec(SNOOZE, args![connection, object, rows, lease, due, i64::from(free)]).await.map(|_| ())
+}
+
+const PENDING: &str = "SELECT connection, COUNT(*), CAST(MIN(due) AS BIGINT) FROM dirty GROUP BY connection";
+
+/// How many hints wait per connection, and when the first is due.
+pub async fn pending(db: &Db) -> Result<Vec<(String, i64, i64)>> {
+    db.rows(PENDING, args![]).await
+}
+
+const SEEN: &str = "SELECT item.value ->> 0 FROM json_each(CAST($3 AS TEXT)) AS item
+  JOIN records ON records.connection = $1 AND records.object = $2 AND records.remote_id = item.value ->> 0
+  WHERE records.version = item.value ->> 1 AND records.state = item.value ->> 2";
+
+/// Of polled (id, version, state), the ids that were taken in at just that version.
+pub async fn already_seen(tx: &mut Tx, connection: &str, object: &str, polled: &Value) -> Result<Vec<String>> {
+    Ok(tx.rows::<(String,)>(SEEN, args![connection, object, polled.clone()]).await?.into_iter().map(|(id,)| id).collect())
+}
+
+const CURSOR: &str = "SELECT cursor, next_poll_at, resync_needed FROM cursors WHERE connection = $1 AND object = $2";
+
+/// Where the poll of an object stands: cursor, when the next is due, whether everything must be read again.
+pub async fn cursor(db: &Db, connection: &str, object: &str) -> Result<Option<(Option<String>, Millis, i64)>> {
+    db.row(CURSOR, args![connection, object]).await
+}
+
+const SAVE_CURSOR: &str =
+    "INSERT INTO cursors (connection, object, cursor, next_poll_at, resync_needed, lease_until) VALUES ($1, $2, $3, $4, 0, 0)
+  ON CONFLICT (connection, object) DO UPDATE SET cursor = COALESCE(excluded.cursor, cursors.cursor), next_poll_at = excluded.next_poll_at";
+
+/// Saves where a poll stands, in the transaction that saves what it raised.
+pub async fn save_cursor(tx: &mut Tx, connection: &str, object: &str, cursor: Option<String>, next_poll_at: Millis) -> Result<()> {
+    tx.exec(SAVE_CURSOR, args![connection, object, cursor, next_poll_at]).await.map(|_| ())
+}

@@ -1,0 +1,123 @@
+//! SQL for records, leads, decisions and changes.
+
+use serde_json::Value;
+
+use super::{Db, Tx};
+use crate::args;
+use crate::clock::Millis;
+use crate::errors::Result;
+
+/// What we know of a source's record: id, version, content hash, lead, state, what we wrote there (sealed).
+pub type KnownRecord = (String, String, String, Option<String>, String, Option<String>);
+const RECORDS: &str = "SELECT remote_id, version, content, lead, state, written FROM records
+  WHERE connection = $1 AND object = $2 AND remote_id IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT)))";
+
+/// What we know of these records (`[[id], …]`).
+pub async fn records(tx: &mut Tx, connection: &str, object: &str, ids: &Value) -> Result<Vec<KnownRecord>> {
+    tx.rows(RECORDS, args![connection, object, ids.clone()]).await
+}
+
+const SAVE_RECORDS: &str = "INSERT INTO records (connection, object, remote_id, version, content, lead, state, seen_at)
+  SELECT $1, $2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, $4 FROM json_each(CAST($3 AS TEXT)) WHERE true
+  ON CONFLICT (connection, object, remote_id) DO UPDATE SET version = excluded.version, content = excluded.content,
+    lead = COALESCE(excluded.lead, records.lead), state = excluded.state, seen_at = excluded.seen_at";
+
+/// Saves records (`[[id, version, content, lead, state], …]`).
+pub async fn save_records(tx: &mut Tx, connection: &str, object: &str, rows: &Value, now: Millis) -> Result<()> {
+    tx.exec(SAVE_RECORDS, args![connection, object, rows.clone(), now]).await.map(|_| ())
+}
+
+const WRITTEN: &str = "UPDATE records SET written = item.value ->> 1 FROM json_each(CAST($3 AS TEXT)) AS item
+  WHERE records.connection = $1 AND records.object = $2 AND records.remote_id = item.value ->> 0";
+
+/// Keeps what we wrote into source records (`[[id, sealed], …]`), to know it again.
+pub async fn save_written(tx: &mut Tx, connection: &str, object: &str, rows: &Value) -> Result<()> {
+    tx.exec(WRITTEN, args![connection, object, rows.clone()]).await.map(|_| ())
+}
+
+const SAVE_LEADS: &str =
+    "INSERT INTO leads (id, person, partner, connection, object, remote_id, mapping, data, version, taken_at, updated_at)
+  SELECT value ->> 0, value ->> 1, $1, $2, $3, value ->> 2, value ->> 3, value ->> 4, 1, $5, $5 FROM json_each(CAST($4 AS TEXT)) WHERE true
+  ON CONFLICT (connection, object, remote_id) DO UPDATE SET person = excluded.person, mapping = excluded.mapping, data = excluded.data,
+    version = leads.version + 1, updated_at = excluded.updated_at";
+
+/// Saves leads (`[[id, person, remote id, mapping hash, sealed data], …]`).
+pub async fn save_leads(tx: &mut Tx, partner: &str, connection: &str, object: &str, rows: &Value, now: Millis) -> Result<()> {
+    tx.exec(SAVE_LEADS, args![partner, connection, object, rows.clone(), now]).await.map(|_| ())
+}
+
+/// A stored lead.
+#[derive(Debug, Clone)]
+pub struct StoredLead {
+    /// Our id.
+    pub id: String,
+    /// The person.
+    pub person: String,
+    /// The sharing partner.
+    pub partner: String,
+    /// The connection that it came through.
+    pub connection: String,
+    /// The vendor's object.
+    pub object: String,
+    /// The vendor's id.
+    pub remote_id: String,
+    /// The sealed lead; absent once erased.
+    pub data: Option<String>,
+    /// When it was first taken in.
+    pub taken_at: Millis,
+    /// When it last changed.
+    pub updated_at: Millis,
+}
+
+type LeadRow = (String, String, String, String, String, String, Option<String>, i64, i64);
+fn lead(row: LeadRow) -> StoredLead {
+    let (id, person, partner, connection, object, remote_id, data, taken_at, updated_at) = row;
+    StoredLead { id, person, partner, connection, object, remote_id, data, taken_at, updated_at }
+}
+
+const LEADS: &str = "SELECT id, person, partner, connection, object, remote_id, data, taken_at, updated_at FROM leads
+  WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
+
+/// Leads by id (`[[id], …]`).
+pub async fn leads(tx: &mut Tx, ids: &Value) -> Result<Vec<StoredLead>> {
+    Ok(tx.rows::<LeadRow>(LEADS, args![ids.clone()]).await?.into_iter().map(lead).collect())
+}
+
+const LEAD: &str = "SELECT id, person, partner, connection, object, remote_id, data, taken_at, updated_at FROM leads WHERE id = $1";
+
+/// One lead.
+pub async fn one(db: &Db, id: &str) -> Result<Option<StoredLead>> {
+    Ok(db.row::<LeadRow>(LEAD, args![id]).await?.map(lead))
+}
+
+const SAVE_DECISIONS: &str = "INSERT INTO decisions (id, lead, change, at, outcome, reason, inputs, body)
+  SELECT value ->> 0, value ->> 1, value ->> 2, $2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 FROM json_each(CAST($1 AS TEXT))";
+
+/// Saves decisions (`[[id, lead, change, outcome, reason, sealed inputs, body], …]`).
+pub async fn save_decisions(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
+    tx.exec(SAVE_DECISIONS, args![rows.clone(), now]).await.map(|_| ())
+}
+
+const SAVE_CHANGES: &str = "INSERT INTO changes (id, connection, object, remote_id, hints, taken_at, ended_at, outcome, reason, lead, decision)
+  SELECT value ->> 0, $1, $2, value ->> 1, CAST(value ->> 2 AS BIGINT), CAST(value ->> 3 AS BIGINT), $4, value ->> 4, value ->> 5, value ->> 6, value ->> 7
+  FROM json_each(CAST($3 AS TEXT))";
+
+/// Saves how changes ended (`[[id, remote id, hints, taken at, outcome, reason, lead, decision], …]`).
+pub async fn save_changes(tx: &mut Tx, connection: &str, object: &str, rows: &Value, now: Millis) -> Result<()> {
+    tx.exec(SAVE_CHANGES, args![connection, object, rows.clone(), now]).await.map(|_| ())
+}
+
+const OUTCOMES: &str = "SELECT outcome, COUNT(*), CAST(SUM(hints - 1) AS BIGINT) FROM changes GROUP BY outcome ORDER BY outcome";
+
+/// How changes ended: outcome, how many readings, how many further hints were folded into them.
+pub async fn outcomes(db: &Db) -> Result<Vec<(String, i64, i64)>> {
+    db.rows(OUTCOMES, args![]).await
+}
+
+const SAVE_CONSENTS: &str = "INSERT INTO consents (id, person, share, recipient, purpose, channel, proof, recorded_at)
+  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, $2 FROM json_each(CAST($1 AS TEXT))";
+
+/// Keeps proof of consent (`[[id, person, share, recipient, purpose, channel, sealed proof], …]`).
+pub async fn save_consents(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
+    tx.exec(SAVE_CONSENTS, args![rows.clone(), now]).await.map(|_| ())
+}

@@ -1,0 +1,91 @@
+//! SQL for people, their identities, suppressions and what stands about them.
+
+use serde_json::Value;
+
+use super::{Db, Tx};
+use crate::args;
+use crate::clock::Millis;
+use crate::errors::Result;
+
+const BY_HASH: &str = "SELECT identities.hash, identities.person, people.data_key, people.erased_at FROM identities
+  JOIN people ON people.id = identities.person
+  WHERE identities.hash IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
+
+/// Identity hash, person, wrapped data key, erased since.
+pub type Known = (String, String, Option<String>, Option<i64>);
+
+/// The people known under these hashes (`[[hash], …]`).
+pub async fn by_hash(tx: &mut Tx, hashes: &Value) -> Result<Vec<Known>> {
+    tx.rows(BY_HASH, args![hashes.clone()]).await
+}
+
+const ADD: &str = "INSERT INTO people (id, data_key, created_at) SELECT value ->> 0, value ->> 1, $2 FROM json_each(CAST($1 AS TEXT))";
+const ADD_IDENTITIES: &str =
+    "INSERT INTO identities (hash, person) SELECT value ->> 0, value ->> 1 FROM json_each(CAST($1 AS TEXT)) WHERE true
+  ON CONFLICT (hash) DO NOTHING";
+
+/// Adds people (`[[id, wrapped key], …]`) and identities (`[[hash, person], …]`). Answers whether
+/// every identity went to the person meant: `false` = somebody else was faster, decide again.
+pub async fn add(tx: &mut Tx, people: &Value, identities: &Value, now: Millis) -> Result<bool> {
+    let expected = identities.as_array().map_or(0, Vec::len) as u64;
+    if people.as_array().is_some_and(|p| !p.is_empty()) {
+        tx.exec(ADD, args![people.clone(), now]).await?;
+    }
+    Ok(expected == 0 || tx.exec(ADD_IDENTITIES, args![identities.clone()]).await? == expected)
+}
+
+const LOCK: &str =
+    "SELECT id, data_key, erased_at FROM people WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT))) ORDER BY id {for_update}";
+
+/// Locks people (`[[id], …]`) in a fixed order and answers id, wrapped data key, erased since.
+pub async fn lock(tx: &mut Tx, people: &Value) -> Result<Vec<(String, Option<String>, Option<i64>)>> {
+    tx.rows(LOCK, args![people.clone()]).await
+}
+
+const KEYS: &str = "SELECT id, data_key FROM people WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
+
+/// Wrapped data keys of people (`[[id], …]`).
+pub async fn data_keys(db: &Db, people: &Value) -> Result<Vec<(String, Option<String>)>> {
+    db.rows(KEYS, args![people.clone()]).await
+}
+
+/// A suppression hit: hash, scope, reason, channels (JSON), since.
+pub type Suppression = (String, String, String, String, i64);
+const SUPPRESSED: &str =
+    "SELECT hash, scope, reason, channels, since FROM suppressions WHERE hash IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
+
+/// Suppressions of these hashes (`[[hash], …]`).
+pub async fn suppressed(tx: &mut Tx, hashes: &Value) -> Result<Vec<Suppression>> {
+    tx.rows(SUPPRESSED, args![hashes.clone()]).await
+}
+
+const SUPPRESS: &str = "INSERT INTO suppressions (hash, scope, reason, channels, since)
+  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, $2 FROM json_each(CAST($1 AS TEXT)) WHERE true
+  ON CONFLICT (hash, reason) DO UPDATE SET channels = excluded.channels";
+
+/// Adds suppressions (`[[hash, scope, reason, channels JSON], …]`).
+pub async fn suppress(tx: &mut Tx, rows: &Value, now: Millis) -> Result<u64> {
+    tx.exec(SUPPRESS, args![rows.clone(), now]).await
+}
+
+/// A share that stands: person, share, source, recipient, status, created, agreement, lead.
+pub type Standing = (String, String, String, String, String, i64, String, String);
+const STANDING: &str = "SELECT person, id, source, recipient, status, created_at, agreement, lead FROM shares
+  WHERE person IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT))) ORDER BY created_at, id";
+
+/// Shares of these people (`[[id], …]`).
+pub async fn standing(tx: &mut Tx, people: &Value) -> Result<Vec<Standing>> {
+    tx.rows(STANDING, args![people.clone()]).await
+}
+
+const LOAD: &str = "SELECT recipient, agreement,
+    COUNT(CASE WHEN status IN ('matched', 'offered', 'delivered', 'acknowledged', 'accepted') AND progress NOT IN ('won', 'lost', 'disqualified') THEN 1 END),
+    COUNT(CASE WHEN created_at >= $1 THEN 1 END),
+    COUNT(CASE WHEN created_at >= $2 THEN 1 END)
+  FROM shares WHERE created_at >= $3 GROUP BY recipient, agreement";
+
+/// How busy recipients are, per agreement: recipient, agreement, open, since `day`, since `month`.
+/// Shares older than `horizon` do not count.
+pub async fn load(tx: &mut Tx, day: Millis, month: Millis, horizon: Millis) -> Result<Vec<(String, String, i64, i64, i64)>> {
+    tx.rows(LOAD, args![day, month, horizon]).await
+}

@@ -1,0 +1,256 @@
+//! SQL for shares, their events, claims, the people at recipients, and the ledger's entries.
+
+use serde_json::Value;
+
+use super::{Db, Tx};
+use crate::args;
+use crate::clock::Millis;
+use crate::errors::Result;
+
+/// A stored share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// Our id.
+    pub id: String,
+    /// The person.
+    pub person: String,
+    /// The lead.
+    pub lead: String,
+    /// The sharing partner.
+    pub source: String,
+    /// The receiving partner.
+    pub recipient: String,
+    /// The agreement's id.
+    pub agreement: String,
+    /// The version under which it was shared.
+    pub agreement_version: String,
+    /// The recipient's connection.
+    pub connection: String,
+    /// The recipient's object.
+    pub object: String,
+    /// Who holds it.
+    pub status: String,
+    /// What became of it.
+    pub progress: String,
+    /// Why, for ends.
+    pub reason: Option<String>,
+    /// The deal's amount as decimal text.
+    pub amount: Option<String>,
+    /// When it was shared.
+    pub created_at: Millis,
+}
+
+type Row = (String, String, String, String, String, String, String, String, String, String, String, Option<String>, Option<String>, i64);
+fn share(row: Row) -> Share {
+    let (
+        id,
+        person,
+        lead,
+        source,
+        recipient,
+        agreement,
+        agreement_version,
+        connection,
+        object,
+        status,
+        progress,
+        reason,
+        amount,
+        created_at,
+    ) = row;
+    Share {
+        id,
+        person,
+        lead,
+        source,
+        recipient,
+        agreement,
+        agreement_version,
+        connection,
+        object,
+        status,
+        progress,
+        reason,
+        amount,
+        created_at,
+    }
+}
+
+const BY_ID: &str = "SELECT id, person, lead, source, recipient, agreement, agreement_version, connection, object, status, progress, reason, amount, created_at
+  FROM shares WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
+
+/// Shares by id (`[[id], …]`).
+pub async fn by_id(tx: &mut Tx, ids: &Value) -> Result<Vec<Share>> {
+    Ok(tx.rows::<Row>(BY_ID, args![ids.clone()]).await?.into_iter().map(share).collect())
+}
+
+const BY_LEAD: &str = "SELECT id, person, lead, source, recipient, agreement, agreement_version, connection, object, status, progress, reason, amount, created_at
+  FROM shares WHERE lead IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT))) ORDER BY created_at, id";
+
+/// Shares of leads (`[[lead], …]`).
+pub async fn by_lead(tx: &mut Tx, leads: &Value) -> Result<Vec<Share>> {
+    Ok(tx.rows::<Row>(BY_LEAD, args![leads.clone()]).await?.into_iter().map(share).collect())
+}
+
+const AT_RECIPIENT: &str = "SELECT id, person, lead, source, recipient, agreement, agreement_version, connection, object, status, progress, reason, amount, created_at
+  FROM shares WHERE connection = $1 AND person IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT))) ORDER BY created_at, id";
+
+/// Shares of people at one connection (`[[person], …]`).
+pub async fn at_recipient(tx: &mut Tx, connection: &str, people: &Value) -> Result<Vec<Share>> {
+    Ok(tx.rows::<Row>(AT_RECIPIENT, args![connection, people.clone()]).await?.into_iter().map(share).collect())
+}
+
+const CLAIM: &str = "INSERT INTO claims (kind, claim, share, at) SELECT value ->> 0, value ->> 1, value ->> 2, $2 FROM json_each(CAST($1 AS TEXT)) WHERE true
+  ON CONFLICT (kind, claim) DO NOTHING RETURNING kind, claim";
+
+/// Takes unique claims (`[[kind, claim, share], …]`, sorted); answers those that were free.
+pub async fn claim(tx: &mut Tx, rows: &Value, now: Millis) -> Result<Vec<(String, String)>> {
+    tx.rows(CLAIM, args![rows.clone(), now]).await
+}
+
+const RELEASE: &str = "DELETE FROM claims WHERE share IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
+
+/// Gives up the claims of shares that ended (`[[share], …]`).
+pub async fn release(tx: &mut Tx, shares: &Value) -> Result<()> {
+    tx.exec(RELEASE, args![shares.clone()]).await.map(|_| ())
+}
+
+const ADD: &str = "INSERT INTO shares (id, person, lead, source, recipient, agreement, agreement_version, decision, connection, object, status, progress, created_at, updated_at)
+  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, 'new', $2, $2
+  FROM json_each(CAST($1 AS TEXT))";
+
+/// Adds shares (`[[id, person, lead, source, recipient, agreement, version, decision, connection, object, status], …]`).
+pub async fn add(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
+    tx.exec(ADD, args![rows.clone(), now]).await.map(|_| ())
+}
+
+const MOVE: &str = "UPDATE shares SET status = item.value ->> 1, progress = item.value ->> 2, reason = item.value ->> 3,
+    amount = COALESCE(item.value ->> 4, shares.amount), updated_at = $2
+  FROM json_each(CAST($1 AS TEXT)) AS item WHERE shares.id = item.value ->> 0";
+const ADD_EVENTS: &str = "INSERT INTO share_events (id, share, at, status, progress, reason, said_by)
+  SELECT value ->> 5, value ->> 0, $2, value ->> 1, value ->> 2, value ->> 3, value ->> 6 FROM json_each(CAST($1 AS TEXT))";
+
+/// Moves shares and keeps each move as an event
+/// (`[[share, status, progress, reason, amount, event id, said by], …]`).
+pub async fn move_to(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
+    tx.exec(MOVE, args![rows.clone(), now]).await?;
+    tx.exec(ADD_EVENTS, args![rows.clone(), now]).await.map(|_| ())
+}
+
+/// Keeps the first event of new shares (same shape as [`move_to`]).
+pub async fn add_events(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
+    tx.exec(ADD_EVENTS, args![rows.clone(), now]).await.map(|_| ())
+}
+
+/// A person at a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemotePerson {
+    /// The person.
+    pub person: String,
+    /// Our marker there.
+    pub marker: String,
+    /// The vendor's id, once known.
+    pub remote_id: Option<String>,
+    /// `created`, `adopted` or `unknown`.
+    pub made: String,
+    /// `wanted`, `live` or `gone`.
+    pub state: String,
+    /// What the vendor holds of what we wrote, sealed.
+    pub shadow: Option<String>,
+    /// When it first landed.
+    pub landed_at: Option<Millis>,
+}
+
+type RemoteRow = (String, String, Option<String>, String, String, Option<String>, Option<i64>);
+fn remote(row: RemoteRow) -> RemotePerson {
+    let (person, marker, remote_id, made, state, shadow, landed_at) = row;
+    RemotePerson { person, marker, remote_id, made, state, shadow, landed_at }
+}
+
+const WANT: &str = "INSERT INTO remote_people (connection, person, object, marker, made, state)
+  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, 'unknown', 'wanted' FROM json_each(CAST($1 AS TEXT)) WHERE true
+  ON CONFLICT (connection, person) DO NOTHING";
+
+/// Reserves a marker per person and connection (`[[connection, person, object, marker], …]`); one
+/// that is there stays for ever.
+pub async fn want_remote(tx: &mut Tx, rows: &Value) -> Result<()> {
+    tx.exec(WANT, args![rows.clone()]).await.map(|_| ())
+}
+
+const REMOTE_BY_PERSON: &str = "SELECT person, marker, remote_id, made, state, shadow, landed_at FROM remote_people
+  WHERE connection = $1 AND person IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
+
+/// People at a connection (`[[person], …]`).
+pub async fn remote_by_person(tx: &mut Tx, connection: &str, people: &Value) -> Result<Vec<RemotePerson>> {
+    Ok(tx.rows::<RemoteRow>(REMOTE_BY_PERSON, args![connection, people.clone()]).await?.into_iter().map(remote).collect())
+}
+
+const REMOTE_BY_ID: &str = "SELECT person, marker, remote_id, made, state, shadow, landed_at FROM remote_people
+  WHERE connection = $1 AND object = $2 AND remote_id IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT)))";
+
+/// People whose record at a connection is one of these (`[[remote id], …]`): ours.
+pub async fn remote_by_id(db: &Db, connection: &str, object: &str, ids: &Value) -> Result<Vec<RemotePerson>> {
+    Ok(db.rows::<RemoteRow>(REMOTE_BY_ID, args![connection, object, ids.clone()]).await?.into_iter().map(remote).collect())
+}
+
+const REMOTE_BY_MARKER: &str = "SELECT person, marker, remote_id, made, state, shadow, landed_at FROM remote_people
+  WHERE connection = $1 AND marker IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
+
+/// People at a connection by marker (`[[marker], …]`).
+pub async fn remote_by_marker(tx: &mut Tx, connection: &str, markers: &Value) -> Result<Vec<RemotePerson>> {
+    Ok(tx.rows::<RemoteRow>(REMOTE_BY_MARKER, args![connection, markers.clone()]).await?.into_iter().map(remote).collect())
+}
+
+const LAND: &str = "UPDATE remote_people SET remote_id = item.value ->> 1,
+    made = CASE WHEN remote_people.made = 'unknown' THEN item.value ->> 2 ELSE remote_people.made END,
+    shadow = COALESCE(item.value ->> 3, remote_people.shadow), state = 'live', landed_at = COALESCE(remote_people.landed_at, $3)
+  FROM json_each(CAST($2 AS TEXT)) AS item WHERE remote_people.connection = $1 AND remote_people.person = item.value ->> 0";
+
+/// Notes where people landed (`[[person, remote id, made, sealed shadow], …]`).
+pub async fn land(tx: &mut Tx, connection: &str, rows: &Value, now: Millis) -> Result<()> {
+    tx.exec(LAND, args![connection, rows.clone(), now]).await.map(|_| ())
+}
+
+const REMOTE_GONE: &str =
+    "UPDATE remote_people SET state = 'gone' WHERE connection = $1 AND person IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
+
+/// People whose record there is gone (`[[person], …]`): it is never written to again.
+pub async fn remote_gone(tx: &mut Tx, connection: &str, people: &Value) -> Result<()> {
+    tx.exec(REMOTE_GONE, args![connection, people.clone()]).await.map(|_| ())
+}
+
+const ADD_ALIAS: &str = "INSERT INTO remote_aliases (connection, object, old_id, new_id) VALUES ($1, $2, $3, $4)
+  ON CONFLICT (connection, object, old_id) DO UPDATE SET new_id = excluded.new_id";
+
+/// Notes that a record was merged into another.
+pub async fn add_alias(tx: &mut Tx, connection: &str, object: &str, old_id: &str, new_id: &str) -> Result<()> {
+    tx.exec(ADD_ALIAS, args![connection, object, old_id, new_id]).await.map(|_| ())
+}
+
+const FOLLOWED: &str = "SELECT remote_people.remote_id FROM remote_people
+  JOIN shares ON shares.connection = remote_people.connection AND shares.person = remote_people.person
+  WHERE remote_people.connection = $1 AND remote_people.object = $2 AND remote_people.state = 'live' AND remote_people.remote_id IS NOT NULL
+    AND shares.status IN ('delivered', 'acknowledged', 'accepted') AND shares.progress NOT IN ('won', 'lost')
+  ORDER BY remote_people.remote_id LIMIT $3";
+
+/// Records at a recipient whose fate is still open.
+pub async fn followed(tx: &mut Tx, connection: &str, object: &str, limit: usize) -> Result<Vec<String>> {
+    Ok(tx.rows::<(String,)>(FOLLOWED, args![connection, object, limit as i64]).await?.into_iter().map(|(id,)| id).collect())
+}
+
+const LEDGER_ADD: &str = "INSERT INTO ledger (id, stream, at, kind, body) SELECT value ->> 0, value ->> 1, $2, value ->> 2, value ->> 3 FROM json_each(CAST($1 AS TEXT))";
+
+/// Adds ledger entries with the work that they record (`[[id, stream, kind, canonical body], …]`).
+pub async fn ledger_add(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
+    if rows.as_array().is_some_and(|r| !r.is_empty()) {
+        tx.exec(LEDGER_ADD, args![rows.clone(), now]).await?;
+    }
+    Ok(())
+}
+
+const STATUSES: &str = "SELECT status, progress, COUNT(*) FROM shares GROUP BY status, progress ORDER BY status, progress";
+
+/// How many shares stand where: status, progress, count.
+pub async fn statuses(db: &Db) -> Result<Vec<(String, String, i64)>> {
+    db.rows(STATUSES, args![]).await
+}
