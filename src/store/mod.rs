@@ -12,6 +12,8 @@ pub mod leads;
 pub mod people;
 pub mod shares;
 
+pub use dialect::{postgres as for_postgres, sqlite as for_sqlite};
+
 use std::path::Path;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};

@@ -1,1 +1,5 @@
-fn main() {}
+//! The integration tests: one binary, real parts.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
+
+mod statements;
+mod support;
