@@ -21,6 +21,8 @@ pub struct Context {
     pub transport: Transport,
     /// Every configured connection, by name.
     pub lines: BTreeMap<String, Arc<Line>>,
+    /// Woken when there is work before its time.
+    pub wake: tokio::sync::Notify,
     /// Our own address as partners and vendors see it, such as `https://leads.example`.
     pub public_url: String,
 }

@@ -18,6 +18,7 @@ pub mod model;
 pub mod oauth;
 pub mod pipeline;
 pub mod program;
+pub mod sandbox;
 pub mod store;
 pub mod telemetry;
 pub mod vault;

@@ -7,3 +7,7 @@ pub fn vendor_request(connector: &'static str, class: &'static str) {
 pub fn token_refresh(connector: &'static str, result: &'static str) {
     let _ = (connector, result);
 }
+/// A webhook's hint was raised or dropped, or the webhook refused.
+pub fn webhook(connector: &'static str, result: &'static str) {
+    let _ = (connector, result);
+}

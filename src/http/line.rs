@@ -21,6 +21,29 @@ const COOLDOWN: Millis = 30 * SECOND;
 /// Access tokens are refreshed this long before they end.
 const MARGIN: Millis = 2 * MINUTE;
 
+/// What a partner's account is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Its leads are shared.
+    Source,
+    /// It receives leads; what is not ours there is neither read nor kept.
+    Recipient,
+    /// Both.
+    Both,
+}
+
+impl Role {
+    /// Whether leads are read from there.
+    pub fn shares(self) -> bool {
+        self != Self::Recipient
+    }
+    /// Whether leads are delivered there.
+    pub fn receives(self) -> bool {
+        self != Self::Source
+    }
+}
+
 /// What the operator configured for a connection, resolved.
 pub struct Setup {
     /// The connection's name.
@@ -39,6 +62,12 @@ pub struct Setup {
     pub app: Option<App>,
     /// The key, for vendors that use one.
     pub key: Option<SecretString>,
+    /// What the account is used for.
+    pub role: Role,
+    /// Secrets that webhooks on this connection's own address are believed for; two while rotating.
+    pub webhook_secrets: Vec<SecretString>,
+    /// Whether to show what would happen without doing it.
+    pub observe: bool,
     /// Opened networks.
     pub egress: Egress,
     /// Budgets, with the operator's changes.
@@ -109,6 +138,18 @@ impl Line {
     /// The opened networks.
     pub fn egress(&self) -> &Egress {
         &self.setup.egress
+    }
+    /// What the account is used for.
+    pub fn role(&self) -> Role {
+        self.setup.role
+    }
+    /// Whether decisions are shown only.
+    pub fn observe(&self) -> bool {
+        self.setup.observe
+    }
+    /// Secrets of the connection's own webhook address.
+    pub fn webhook_secrets(&self) -> &[SecretString] {
+        &self.setup.webhook_secrets
     }
     /// The registered app.
     pub fn app(&self) -> Option<&App> {

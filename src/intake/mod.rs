@@ -1,1 +1,4 @@
-//! intake: not written yet.
+//! Intake: how changes reach us. Webhooks and polls raise the same hints; the record is then read.
+
+pub mod poll;
+pub mod webhook;

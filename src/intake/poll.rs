@@ -1,0 +1,111 @@
+//! Polling: finds what changed since the cursor and raises hints, each page in one transaction with
+//! the cursor that it reaches.
+
+use leadshare_connectors::sdk::{Cursor, Op, Record, Selection, State};
+use serde_json::{Value, json};
+
+use crate::clock::Millis;
+use crate::context::Context;
+use crate::errors::Result;
+use crate::http::line::Line;
+use crate::http::talk::{Ended, Sink, drive};
+use crate::store::dirty::{self, Raise};
+use crate::store::shares;
+
+/// Most records at a recipient whose fate is asked for in one poll.
+const FOLLOWED: usize = 5_000;
+/// Polls between two looks at every record whose fate is open.
+const FOLLOW_EVERY: Millis = 15;
+
+/// Polls one object when its time has come. Answers whether anything was raised.
+///
+/// # Errors
+/// The store's. Trouble at the vendor only moves the next poll.
+pub async fn poll(ctx: &Context, line: &Line, object: &str, selection: Selection, from: Millis) -> Result<bool> {
+    let now = ctx.clock.now();
+    let poll = &line.manifest().poll;
+    let (cursor, due, _) = dirty::cursor(&ctx.db, line.name(), object).await?.unwrap_or((None, 0, 0));
+    if due > now {
+        return Ok(false);
+    }
+    let cursor = cursor.and_then(|text| serde_json::from_str::<Value>(&text).ok()).map(Cursor);
+    // The vendor's clock bounds the poll: ours may be fast, and rows commit late.
+    let until = now.min(now + line.clock_offset()) - poll.lag_ms;
+    let op = Op::Changes { object: object.to_owned(), cursor, from, until, fields: Vec::new(), selection };
+    let mut pages = Pages { ctx, line, object, raised: 0 };
+    let ended = match line.connector().open(&op, &line.account(), None) {
+        Ok(talk) => drive(&ctx.transport, line, &ctx.clock, talk, None, &mut pages).await?,
+        Err(fault) => Ended::Passing(fault.code),
+    };
+    let raised = pages.raised;
+    let (reached, next) = match ended {
+        Ended::Done(leadshare_connectors::sdk::Output::Cursor(cursor)) => (Some(cursor.0.to_string()), now + poll.every_ms),
+        Ended::Done(_) => (None, now + poll.every_ms),
+        Ended::Wait(until) | Ended::Rest(until, _) => (None, until),
+        Ended::Passing(code) => {
+            tracing::warn!(connection = line.name(), object, code, "poll did not finish; tried again");
+            (None, now + poll.every_ms)
+        }
+        Ended::NeedsPerson { code, message } => {
+            tracing::error!(connection = line.name(), object, code, message, "poll needs a person");
+            crate::pipeline::needs_person(ctx, line, &code, &message).await?;
+            (None, now + 10 * poll.every_ms)
+        }
+    };
+    let mut tx = ctx.db.begin().await?;
+    let mut raised_more = 0;
+    let follow = format!("follow {object}");
+    let follow_due = dirty::cursor(&ctx.db, line.name(), &follow).await?.is_none_or(|(_, due, _)| due <= now);
+    if line.role().receives() && follow_due {
+        // What a lead turned into may move without touching the lead's own record.
+        let open: Vec<Raise> =
+            shares::followed(&mut tx, line.name(), object, FOLLOWED).await?.into_iter().map(|id| changed(object, id)).collect();
+        raised_more = open.len();
+        dirty::raise(&mut tx, line.name(), &open, now).await?;
+        dirty::save_cursor(&mut tx, line.name(), &follow, None, now + FOLLOW_EVERY * poll.every_ms).await?;
+    }
+    dirty::save_cursor(&mut tx, line.name(), object, reached, next).await?;
+    tx.commit().await?;
+    Ok(raised + raised_more > 0)
+}
+
+fn changed(object: &str, id: String) -> Raise {
+    Raise { object: object.to_owned(), remote_id: id, kind: "changed", detail: None }
+}
+
+struct Pages<'a> {
+    ctx: &'a Context,
+    line: &'a Line,
+    object: &'a str,
+    raised: usize,
+}
+
+impl Sink for Pages<'_> {
+    async fn page(&mut self, records: Vec<Record>, cursor: Cursor) -> Result<()> {
+        let now = self.ctx.clock.now();
+        let state = |record: &Record| if record.state == State::Live { "live" } else { "gone" };
+        let polled = Value::from(records.iter().map(|r| json!([r.id, r.version, state(r)])).collect::<Vec<_>>());
+        let mut tx = self.ctx.db.begin().await?;
+        let hints: Vec<Raise> = if self.line.role().shares() {
+            let seen = dirty::already_seen(&mut tx, self.line.name(), self.object, &polled).await?;
+            records.into_iter().filter(|r| !seen.contains(&r.id)).map(|r| hint(self.object, r)).collect()
+        } else {
+            // Only our own records are looked at here; the ids of all others are forgotten at once.
+            let ids = Value::from(records.iter().map(|r| json!([r.id])).collect::<Vec<_>>());
+            let ours = shares::remote_by_id(&self.ctx.db, self.line.name(), self.object, &ids).await?;
+            records.into_iter().filter(|r| ours.iter().any(|o| o.remote_id.as_ref() == Some(&r.id))).map(|r| hint(self.object, r)).collect()
+        };
+        self.raised += hints.len();
+        dirty::raise(&mut tx, self.line.name(), &hints, now).await?;
+        dirty::save_cursor(&mut tx, self.line.name(), self.object, Some(cursor.0.to_string()), now).await?;
+        tx.commit().await
+    }
+}
+
+fn hint(object: &str, record: Record) -> Raise {
+    match record.state {
+        State::Live => changed(object, record.id),
+        State::Deleted => Raise { kind: "deleted", ..changed(object, record.id) },
+        State::Merged(into) => Raise { kind: "merged", detail: Some(into), ..changed(object, record.id) },
+    }
+}
