@@ -339,7 +339,8 @@ impl Line {
     /// A partner came back from the vendor with a code: exchange it and keep what comes.
     ///
     /// # Errors
-    /// [`Error::NeedsPerson`] when the vendor refuses the code; [`Error::Passing`] when trying again helps.
+    /// [`Error::NeedsPerson`] when the vendor refuses the code, or it is for another account than the
+    /// one connected before; [`Error::Passing`] when trying again helps.
     pub async fn connect(&self, transport: &Transport, clock: &Clock, code: &str, verifier: Option<&str>) -> Result<()> {
         let app = self.setup.app.as_ref().ok_or_else(|| Error::NeedsPerson {
             code: "connection.no_app".into(),
@@ -354,6 +355,17 @@ impl Line {
             })?;
         if let Auth::Oauth2(oauth) = &self.manifest().auth {
             tokens.expires_in = tokens.expires_in.or(oauth.assumed_lifetime_ms);
+        }
+        // Markers, cursors and remote ids belong to one account: connecting again must not slip in another.
+        let (known, given) = (self.account().external_id, self.connector().account_facts(&tokens.extra).external_id);
+        if known.is_some() && given.is_some() && known != given {
+            return Err(Error::NeedsPerson {
+                code: "connection.other_account".into(),
+                message: format!(
+                    "{} was connected to another account than the one that was chosen now; nothing was changed: start again and choose the first one",
+                    self.name()
+                ),
+            });
         }
         let mut held = self.token.lock().await;
         let version = connections::tokens(&self.db, self.name()).await?.map_or(1, |t| t.version + 1);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::BoxFuture;
 use leadshare_connectors::sdk::{Method, Request};
 use oauth2::basic::{BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType};
 use oauth2::{
@@ -47,6 +48,8 @@ pub struct App {
     pub client_secret: SecretString,
     /// Where the vendor sends the browser back.
     pub redirect_uri: String,
+    /// Where the browser is sent to ask for access, full address.
+    pub authorize_url: String,
     /// Where tokens are exchanged, full address.
     pub token_url: String,
 }
@@ -96,7 +99,7 @@ pub async fn exchange(transport: &Transport, egress: &Egress, app: &App, grant: 
         .set_auth_type(AuthType::RequestBody)
         .set_token_uri(TokenUrl::new(app.token_url.clone()).map_err(|_| config("token"))?)
         .set_redirect_uri(RedirectUrl::new(app.redirect_uri.clone()).map_err(|_| config("redirect"))?);
-    let http = |request: HttpRequest| async move { over(transport, egress, request).await };
+    let http = Over { transport, egress };
     let answer = match grant {
         Grant::Code(code, verifier) => {
             let mut request = client.exchange_code(AuthorizationCode::new(code.to_owned()));
@@ -145,6 +148,21 @@ enum Trouble {
     NoAnswer,
     #[error("the endpoint answered {0}")]
     Status(u16),
+}
+
+/// The `oauth2` crate's way to our transport; not a closure, so that the future can move between threads.
+struct Over<'a> {
+    transport: &'a Transport,
+    egress: &'a Egress,
+}
+
+impl<'c> oauth2::AsyncHttpClient<'c> for Over<'_> {
+    type Error = Trouble;
+    type Future = BoxFuture<'c, Result<HttpResponse, Trouble>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(over(self.transport, self.egress, request))
+    }
 }
 
 async fn over(transport: &Transport, egress: &Egress, request: HttpRequest) -> Result<HttpResponse, Trouble> {
