@@ -237,3 +237,125 @@ impl Manifest {
         self.objects.first().map_or("", String::as_str)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sdk::http::Response;
+
+    const TEXT: &str = r#"
+name = "vendor"
+title = "Vendor"
+api_version = "1"
+host_suffixes = ["vendor.example"]
+objects = ["lead", "contact"]
+
+[auth]
+kind = "key"
+scheme = "Bearer"
+how = "Settings, Integrations, New key"
+
+[[budget]]
+name = "daily"
+limit = 1000
+window_ms = 86400000
+
+[[response]]
+status = [403]
+contains = "LIMIT"
+action = "wait"
+wait_ms = 900000
+budget = "daily"
+
+[[response]]
+status = [403]
+action = "config"
+
+[[response]]
+status = [503]
+action = "wait"
+
+[poll]
+overlap_ms = 300000
+lag_ms = 60000
+every_ms = 60000
+
+[read]
+batch = 100
+
+[write]
+safety = "unique_key"
+settle_after_ms = 120000
+batch = 100
+marker_field = "marker"
+"#;
+
+    fn manifest() -> Manifest {
+        Manifest::parse(TEXT).unwrap()
+    }
+
+    fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Response {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Response { status, headers, body: body.as_bytes().to_vec() }
+    }
+
+    fn action(status: u16, body: &str) -> Action {
+        manifest().classify(&answer(status, &[], body)).action
+    }
+
+    /// Breaks when a later rule overrides an earlier one: a spent quota would ask a person to change the set-up.
+    #[test]
+    fn the_first_rule_that_fits_wins() {
+        let verdict = manifest().classify(&answer(403, &[], r#"{"code":"LIMIT"}"#));
+        assert_eq!(verdict, Verdict { action: Action::Wait, wait_ms: 900_000, budget: Some("daily".into()) });
+        assert_eq!(action(403, "no right"), Action::Config);
+    }
+
+    /// Breaks when an answer that no rule names is not taken as everywhere.
+    #[test]
+    fn answers_without_a_rule_mean_what_they_mean_everywhere() {
+        for status in [200, 201, 204, 207, 300, 400, 401, 404, 409, 422] {
+            assert_eq!(action(status, ""), Action::Hear, "{status}");
+        }
+        for status in [408, 500, 502, 504, 599] {
+            assert_eq!(action(status, ""), Action::Retry, "{status}");
+        }
+        assert_eq!(action(429, ""), Action::Wait);
+        assert_eq!(action(503, ""), Action::Wait, "a rule goes before the common meaning");
+    }
+
+    /// Breaks when we come back sooner than the vendor asks, or read nonsense as a time.
+    #[test]
+    fn retry_after_goes_before_our_own_pause() {
+        let pause = |headers: &[(&str, &str)]| manifest().classify(&answer(403, headers, "LIMIT")).wait_ms;
+        assert_eq!(pause(&[("retry-after", "30")]), 30_000);
+        assert_eq!(pause(&[("Retry-After", " 7 ")]), 7_000);
+        assert_eq!(pause(&[("retry-after", "soon")]), 900_000);
+        assert_eq!(pause(&[]), 900_000);
+        assert_eq!(manifest().classify(&answer(429, &[], "")).wait_ms, 10_000, "a pause is never zero");
+    }
+
+    /// Breaks when a body that is no UTF-8 stops the reading of an answer.
+    #[test]
+    fn a_body_that_is_no_text_is_classified_too() {
+        let response = Response { status: 403, headers: Vec::new(), body: vec![0xff, 0xfe, b'L', b'I', b'M', b'I', b'T'] };
+        assert_eq!(manifest().classify(&response).action, Action::Wait);
+    }
+
+    /// Breaks when a misspelled key in a manifest is passed over in silence.
+    #[test]
+    fn unknown_and_missing_keys_are_refused() {
+        for (from, to) in
+            [("limit = 1000", "limits = 1000"), ("limit", "limit"), ("batch = 100\n\n[write]", "[write]"), ("\"wait\"", "\"await\"")]
+        {
+            let refused = Manifest::parse(&TEXT.replacen(from, to, 1)).is_err();
+            assert_eq!(refused, from != to, "{from} → {to}");
+        }
+    }
+
+    /// Breaks when a mapping that names no object gets another than the first.
+    #[test]
+    fn the_first_object_is_the_default() {
+        assert_eq!(manifest().default_object(), "lead");
+    }
+}

@@ -1,9 +1,10 @@
 //! One vendor set up for a case: connector, simulator, clock, token, and everything that was sent.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::driver::Ran;
 use super::laws::{Law, Laws};
 use super::{Sample, Verdict, fail};
 use crate::Entry;
@@ -78,7 +79,7 @@ impl Setup {
             now: START,
             token,
             account,
-            style: Style::default(),
+            style: Style::Resend,
             trap: None,
             sprung: false,
             sent: Vec::new(),
@@ -96,14 +97,19 @@ impl Setup {
 }
 
 /// How the driver treats what is sent.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Style {
-    /// A lost answer is reported at once, as after the last try; else keyed asks are sent again.
-    pub no_resend: bool,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Style {
+    /// Reads and keyed writes are sent again after trouble.
+    #[default]
+    Resend,
+    /// A lost answer is reported at once, as after the last try.
+    NoResend,
     /// Every keyed write is sent twice, as a retry after a lost answer does.
-    pub keyed_twice: bool,
+    KeyedTwice,
     /// Answers to parallel asks are heard in reverse order.
-    pub last_first: bool,
+    LastFirst,
+    /// A talk that finds nobody ends; else it is opened again later.
+    GiveUp,
 }
 
 /// One request that reached the simulator.
@@ -323,6 +329,7 @@ pub(super) struct Poller {
     pub selection: Vec<(String, Vec<String>)>,
     pub fields: Vec<String>,
     pub seen: Vec<Record>,
+    known: BTreeSet<(String, String, bool)>,
 }
 
 impl Poller {
@@ -333,6 +340,7 @@ impl Poller {
             selection: Vec::new(),
             fields: vec![bench.sample.email_field.into()],
             seen: Vec::new(),
+            known: BTreeSet::new(),
         }
     }
 
@@ -353,15 +361,21 @@ impl Poller {
         self.take(&ran)
     }
 
-    /// Takes in what a poll handed over, and its cursor.
-    pub fn take(&mut self, ran: &super::driver::Ran) -> Verdict {
-        for (records, _) in &ran.pages {
+    /// Takes in the pages that a poll handed over, each with the cursor that it reached.
+    pub fn keep(&mut self, ran: &Ran) {
+        for (records, cursor) in &ran.pages {
             for record in records {
-                if !self.seen.iter().any(|known| known.id == record.id && known.version == record.version && known.state == record.state) {
+                if self.known.insert((record.id.clone(), record.version.clone(), record.state == State::Live)) {
                     self.seen.push(record.clone());
                 }
             }
+            self.cursor = Some(cursor.clone());
         }
+    }
+
+    /// Takes in a poll that came to its end.
+    pub fn take(&mut self, ran: &Ran) -> Verdict {
+        self.keep(ran);
         match ran.output()? {
             Output::Cursor(cursor) => {
                 self.cursor = Some(cursor);
@@ -382,8 +396,7 @@ impl Poller {
 
     /// Fails unless each of these was seen alive.
     pub fn saw_all(&self, ids: &[String]) -> Verdict {
-        let seen: std::collections::BTreeSet<&str> =
-            self.seen.iter().filter(|record| record.state == State::Live).map(|record| record.id.as_str()).collect();
+        let seen: BTreeSet<&str> = self.seen.iter().filter(|record| record.state == State::Live).map(|record| record.id.as_str()).collect();
         let lost: Vec<&String> = ids.iter().filter(|id| !seen.contains(id.as_str())).collect();
         super::ensure(lost.is_empty(), || format!("{} of {} records were never seen, such as {:?}", lost.len(), ids.len(), lost.first()))
     }

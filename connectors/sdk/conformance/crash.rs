@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::bench::{Bench, Poller, Setup};
-use super::delivery::{all_written, batch, deliver, marker};
+use super::delivery::{all_written, batch, deliver, marker, recover};
 use super::driver::Ran;
 use super::polling::many;
 use super::{Case, Miss, Verdict, ensure, fail, not_applicable};
@@ -12,7 +12,9 @@ use crate::sdk::{Doubt, Item, ItemResult, Op, Output, Saved};
 /// Where a talk was dropped: the simulator as it then is, what is durable, what had been done.
 struct Wreck {
     bench: Bench,
+    /// What the daemon opens after the crash, and from what.
     op: Op,
+    saved: Option<Saved>,
     ran: Ran,
 }
 
@@ -43,7 +45,8 @@ fn each_wreck(base: &Bench, op: &Op, then: impl Fn(Wreck) -> Verdict) -> Verdict
                 (false, true) => ", answers lost",
             };
             let place = format!("dropped after step {step} of {steps}{what}");
-            then(Wreck { op: running.resumed_op(), ran: running.ran, bench }).map_err(|miss| Miss::Failed(format!("{place}: {miss}")))?;
+            then(Wreck { op: running.resumed_op(&bench), saved: running.survives(), ran: running.ran, bench })
+                .map_err(|miss| Miss::Failed(format!("{place}: {miss}")))?;
         }
     }
     Ok(())
@@ -55,11 +58,17 @@ fn write_all(setup: &Setup, base: &Bench, items: &[Item], total: usize) -> Verdi
     all_written(&deliver(&mut plain, items, None, patience)?, items.len())?;
     let expected = plain.essence();
     each_wreck(base, &base.write_op(items.to_vec()), |mut wreck| {
-        all_written(&deliver(&mut wreck.bench, items, wreck.ran.saved.as_ref(), patience)?, items.len())?;
-        wreck.bench.let_settle()?;
-        let found = wreck.bench.records().len();
-        ensure(found == total, || format!("{found} records where there must be {total}"))?;
-        ensure(wreck.bench.essence() == expected, || "the records are not as without the crash".into())
+        let mut forgetful = wreck.bench.fork();
+        let resumed = deliver(&mut wreck.bench, items, wreck.saved.as_ref(), patience)?;
+        let recovered = recover(&mut forgetful, items, patience)?;
+        for (bench, results) in [(&mut wreck.bench, resumed), (&mut forgetful, recovered)] {
+            all_written(&results, items.len())?;
+            bench.let_settle()?;
+            let found = bench.records().len();
+            ensure(found == total, || format!("{found} records where there must be {total}"))?;
+            ensure(bench.essence() == expected, || "the records are not as without the crash".into())?;
+        }
+        Ok(())
     })
 }
 
@@ -103,7 +112,7 @@ fn mixed(setup: &Setup) -> Verdict {
     let expected = shape(deliver(&mut plain, &items, None, patience)?);
     let records = plain.essence();
     each_wreck(&bench, &bench.write_op(items.clone()), |mut wreck| {
-        let results = shape(deliver(&mut wreck.bench, &items, wreck.ran.saved.as_ref(), patience)?);
+        let results = shape(deliver(&mut wreck.bench, &items, wreck.saved.as_ref(), patience)?);
         ensure(results == expected, || "items are settled in another way than without the crash".into())?;
         ensure(wreck.bench.essence() == records, || "the records are not as without the crash".into())
     })
@@ -124,7 +133,7 @@ fn polls(setup: &Setup) -> Verdict {
     let expected = all(&bench.fork().run(&op, None)?);
     ensure(expected.len() >= ids.len() - usize::from(deleted), || format!("{} records seen of {}", expected.len(), ids.len()))?;
     each_wreck(&bench, &op, |mut wreck| {
-        let again = wreck.bench.run(&wreck.op, wreck.ran.saved.as_ref())?;
+        let again = wreck.bench.run(&wreck.op, wreck.saved.as_ref())?;
         let Output::Cursor(_) = again.output()? else { return fail("no cursor at the end") };
         let seen: BTreeSet<_> = all(&wreck.ran).union(&all(&again)).cloned().collect();
         ensure(seen.is_superset(&expected), || format!("{} records were lost", expected.difference(&seen).count()))
@@ -149,7 +158,7 @@ fn settles(setup: &Setup) -> Verdict {
     };
     let expected = sorted(bench.fork().run(&op, None)?)?;
     each_wreck(&bench, &op, |mut wreck| {
-        let again = wreck.bench.run(&op, wreck.ran.saved.as_ref()).and_then(sorted)?;
+        let again = wreck.bench.run(&op, wreck.saved.as_ref()).and_then(sorted)?;
         ensure(again == expected, || "settled in another way than without the crash".into())?;
         ensure(wreck.bench.records().len() == 1, || "settling changed the records".into())
     })

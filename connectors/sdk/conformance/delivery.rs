@@ -48,17 +48,29 @@ pub(super) fn deliver(
             _ => {}
         }
         let wrote = bench.sent[from..].iter().any(|sent| sent.effect != Effect::Read);
-        let doubts: Vec<Doubt> = open
-            .iter()
-            .filter(|item| wrote && !done.contains_key(item.key()))
-            .filter_map(|item| match item {
-                Item::Create { key, marker, .. } => Some(Doubt { key: key.clone(), marker: marker.clone(), sent_at }),
-                Item::Update { .. } => None,
-            })
-            .collect();
+        let doubts = open.iter().filter(|item| wrote && !done.contains_key(item.key())).filter_map(|item| doubt(item, sent_at)).collect();
         settle(bench, doubts, patience, &mut done)?;
     }
     fail(format!("{} of {} items were never settled", items.len() - done.len(), items.len()))
+}
+
+/// What a daemon does that finds an intent and remembers nothing of what became of it: it settles
+/// the creates after the settle time, then writes what did not happen.
+pub(super) fn recover(bench: &mut Bench, items: &[Item], patience: Millis) -> Verdict<BTreeMap<ItemKey, ItemResult>> {
+    let sent_at = bench.now;
+    let doubts = items.iter().filter_map(|item| doubt(item, sent_at)).collect();
+    let mut done = BTreeMap::new();
+    settle(bench, doubts, patience, &mut done)?;
+    let open: Vec<Item> = items.iter().filter(|item| !done.contains_key(item.key())).cloned().collect();
+    done.extend(deliver(bench, &open, None, patience)?);
+    Ok(done)
+}
+
+fn doubt(item: &Item, sent_at: Millis) -> Option<Doubt> {
+    match item {
+        Item::Create { key, marker, .. } => Some(Doubt { key: key.clone(), marker: marker.clone(), sent_at }),
+        Item::Update { .. } => None,
+    }
 }
 
 /// Settles until nothing is in doubt; what is there goes to `done`.
@@ -133,8 +145,6 @@ fn right_id(bench: &Bench, item: &Item, results: &BTreeMap<ItemKey, ItemResult>)
     ensure(carries, || format!("the id said for {key} is not that of the record with its marker"))
 }
 
-const DIE: Style = Style { no_resend: true, keyed_twice: false, last_first: false };
-const RESEND: Style = Style { no_resend: false, keyed_twice: false, last_first: false };
 const SOON: Millis = 1_000;
 
 fn patience(setup: &Setup) -> Millis {
@@ -154,13 +164,13 @@ fn late_settled_early(setup: &Setup) -> Verdict {
             setup.manifest().write.safety
         ));
     }
-    at_every_request(setup, DIE, SOON, &late(setup))
+    at_every_request(setup, Style::NoResend, SOON, &late(setup))
 }
 
 /// Every keyed write reaches the vendor twice.
 fn keyed_twice(setup: &Setup) -> Verdict {
     let mut bench = setup.bench()?;
-    bench.style.keyed_twice = true;
+    bench.style = Style::KeyedTwice;
     let items = batch(&bench, 3);
     let results = deliver(&mut bench, &items, None, patience(setup))?;
     all_written(&results, items.len())?;
@@ -279,17 +289,25 @@ fn update_through_trouble(setup: &Setup) -> Verdict {
 }
 
 pub(super) const CASES: &[Case] = &[
-    ("deliver: undisturbed", |setup| at_every_request(setup, RESEND, patience(setup), &Fault::IndexLag { ms: 60_000 })),
-    ("deliver: answer lost, sent again", |setup| at_every_request(setup, RESEND, patience(setup), &Fault::DropAfterCommit { count: 1 })),
-    ("deliver: answer lost, settled", |setup| at_every_request(setup, DIE, patience(setup), &Fault::DropAfterCommit { count: 1 })),
-    ("deliver: late commit, sent again", |setup| at_every_request(setup, RESEND, patience(setup), &late(setup))),
-    ("deliver: late commit, settled", |setup| at_every_request(setup, DIE, patience(setup), &late(setup))),
+    ("deliver: undisturbed", |setup| at_every_request(setup, Style::Resend, patience(setup), &Fault::IndexLag { ms: 60_000 })),
+    ("deliver: answer lost, sent again", |setup| {
+        at_every_request(setup, Style::Resend, patience(setup), &Fault::DropAfterCommit { count: 1 })
+    }),
+    ("deliver: answer lost, settled", |setup| {
+        at_every_request(setup, Style::NoResend, patience(setup), &Fault::DropAfterCommit { count: 1 })
+    }),
+    ("deliver: late commit, sent again", |setup| at_every_request(setup, Style::Resend, patience(setup), &late(setup))),
+    ("deliver: late commit, settled", |setup| at_every_request(setup, Style::NoResend, patience(setup), &late(setup))),
     ("deliver: late commit, settled early", late_settled_early),
-    ("deliver: server errors", |setup| at_every_request(setup, RESEND, patience(setup), &Fault::Status { status: 503, count: 2 })),
-    ("deliver: server errors, settled", |setup| at_every_request(setup, DIE, patience(setup), &Fault::Status { status: 500, count: 1 })),
-    ("deliver: cut answer", |setup| at_every_request(setup, RESEND, patience(setup), &Fault::Truncate)),
-    ("deliver: token expires", |setup| at_every_request(setup, RESEND, patience(setup), &Fault::ExpireAccessTokens)),
-    ("deliver: throttled", |setup| at_every_request(setup, RESEND, patience(setup), &Fault::Throttle { count: 8, retry_after: None })),
+    ("deliver: server errors", |setup| at_every_request(setup, Style::Resend, patience(setup), &Fault::Status { status: 503, count: 2 })),
+    ("deliver: server errors, settled", |setup| {
+        at_every_request(setup, Style::NoResend, patience(setup), &Fault::Status { status: 500, count: 1 })
+    }),
+    ("deliver: cut answer", |setup| at_every_request(setup, Style::Resend, patience(setup), &Fault::Truncate)),
+    ("deliver: token expires", |setup| at_every_request(setup, Style::Resend, patience(setup), &Fault::ExpireAccessTokens)),
+    ("deliver: throttled", |setup| {
+        at_every_request(setup, Style::Resend, patience(setup), &Fault::Throttle { count: 8, retry_after: None })
+    }),
     ("deliver: keyed writes sent twice", keyed_twice),
     ("deliver: same marker twice", same_marker_twice),
     ("deliver: same marker at once", same_marker_at_once),

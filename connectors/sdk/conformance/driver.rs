@@ -1,21 +1,18 @@
-//! Drives a talk as the daemon's HTTP stack does, synchronously and under a virtual clock.
+//! Drives a talk as the daemon does, synchronously and under a virtual clock.
+//!
+//! A talk that meets a throttle, or a read that finds nobody after the last try, is dropped and
+//! opened again later: a poll from the cursor of its last page and with a later upper bound, anything
+//! else from what it saved, without the items that it has already told of.
 
-use super::bench::{Bench, Sent, fault_text, kind};
+use super::bench::{Bench, Style, fault_text, kind};
 use super::laws::Law;
 use super::samples::DOMAIN;
+use super::wire::{Came, path_of};
 use super::{Verdict, fail, not_applicable};
-use crate::sdk::manifest::Auth;
-use crate::sdk::{
-    Action, Ask, Cursor, Effect, Heard, ItemKey, ItemResult, Millis, Op, Output, Record, Response, SandboxReply, SandboxRequest, Saved,
-    Step, Tag, Talk, TalkFault,
-};
+use crate::sdk::{Ask, Cursor, Effect, Heard, ItemKey, ItemResult, Millis, Op, Output, Record, Saved, Step, Tag, Talk, TalkFault};
 
-/// How long a request takes.
-const LATENCY: Millis = 40;
-/// Tries of a request that meets passing trouble.
-const TRIES: u32 = 5;
-/// Waits of one request; a quota may take a day.
-const WAITS: u32 = 3_000;
+/// Pauses of one talk; a quota may take a day.
+const PAUSES: u32 = 3_000;
 /// Steps after which a talk is held to run for ever.
 const STEPS: usize = 50_000;
 
@@ -26,7 +23,9 @@ pub(super) struct Running {
     pub outstanding: Vec<Ask>,
     /// A write that is not keyed has an unknown outcome.
     once_unknown: bool,
-    rests: u32,
+    pauses: u32,
+    /// Items told of before the talk was last opened.
+    told: usize,
     pub ran: Ran,
 }
 
@@ -48,6 +47,8 @@ pub(super) enum End {
     Failed(TalkFault),
     /// The account's set-up must change: the talk was not told.
     Config(u16),
+    /// Nobody answered for as long as was allowed.
+    Down,
 }
 
 impl Ran {
@@ -56,6 +57,7 @@ impl Ran {
             Some(End::Done(output)) => Ok(output),
             Some(End::Failed(fault)) => fail(format!("failed: {}", fault_text(fault))),
             Some(End::Config(status)) => fail(format!("the manifest takes the answer {status} for a wrong set-up of the account")),
+            Some(End::Down) => fail("nobody answered"),
             None => fail("did not end"),
         }
     }
@@ -63,13 +65,6 @@ impl Ran {
     pub fn output(&self) -> Verdict<Output> {
         self.output_ref().cloned()
     }
-}
-
-/// What came of sending one ask.
-enum Came {
-    Answer(Response),
-    Unknown,
-    Config(u16),
 }
 
 impl Bench {
@@ -83,7 +78,7 @@ impl Bench {
             Err(fault) => return fail(format!("open refused: {}", fault_text(&fault))),
         };
         let ran = Ran { pages: Vec::new(), items: Vec::new(), saved: saved.cloned(), steps: 0, end: None };
-        Ok(Running { talk, op: op.clone(), outstanding: Vec::new(), once_unknown: false, rests: 0, ran })
+        Ok(Running { talk, op: op.clone(), outstanding: Vec::new(), once_unknown: false, pauses: 0, told: 0, ran })
     }
 
     /// Runs a talk to its end, good or bad.
@@ -93,152 +88,6 @@ impl Bench {
             running.advance(self)?;
         }
         Ok(running.ran)
-    }
-
-    /// Sends an ask and loses its answer, as a daemon does that dies.
-    pub fn send_and_lose(&mut self, ask: &Ask) {
-        if let Some(request) = self.prepare(ask) {
-            self.sandbox.handle(&request, self.now);
-            self.now += LATENCY;
-        }
-    }
-
-    /// Sends an ask until there is something to tell the talk.
-    fn send(&mut self, ask: &Ask) -> Verdict<Came> {
-        let (mut tries, mut waits, mut refreshed) = (0, 0, false);
-        loop {
-            self.pace(ask);
-            let Some(request) = self.prepare(ask) else {
-                return fail(format!("asked for an address that is no address: {}", ask.request.url));
-            };
-            if self.trap.as_ref().is_some_and(|(at, _)| *at == self.sent.len())
-                && let Some((_, fault)) = self.trap.take()
-            {
-                self.sandbox.inject(fault);
-                self.sprung = true;
-            }
-            let made = self.sandbox.stats().created;
-            let mut reply = self.sandbox.handle(&request, self.now);
-            if self.style.keyed_twice && matches!(ask.effect, Effect::Keyed(_)) {
-                self.now += LATENCY;
-                reply = self.sandbox.handle(&request, self.now);
-            }
-            // After a late commit the simulator may make a record when it is next asked anything.
-            if ask.effect == Effect::Read && !self.sprung && self.sandbox.stats().created != made {
-                self.broke(Law::ReadsMakeNothing, format!("{} {} made a record", ask.request.method.as_str(), path_of(ask)));
-            }
-            self.log(ask, &reply);
-            self.now += LATENCY;
-            tries += 1;
-            let again = !self.style.no_resend && !matches!(ask.effect, Effect::Once(_)) && tries < TRIES;
-            match reply {
-                SandboxReply::Dropped if again => self.now += 500 << tries,
-                SandboxReply::Dropped => return Ok(Came::Unknown),
-                SandboxReply::Answer(response) => {
-                    let verdict = self.manifest().classify(&response);
-                    match verdict.action {
-                        Action::Hear => return Ok(Came::Answer(response)),
-                        Action::Config => return Ok(Came::Config(response.status)),
-                        Action::Retry if again => self.now += 500 << tries,
-                        Action::Retry => return Ok(Came::Unknown),
-                        Action::Wait if waits < WAITS => {
-                            waits += 1;
-                            tries -= 1;
-                            self.now += verdict.wait_ms.max(1);
-                        }
-                        Action::Wait => return fail(format!("still throttled after {WAITS} waits")),
-                        Action::RefreshThenRetry if refreshed => return Ok(Came::Config(response.status)),
-                        Action::RefreshThenRetry => {
-                            refreshed = true;
-                            tries -= 1;
-                            self.token = self.sandbox.token(self.now);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn log(&mut self, ask: &Ask, reply: &SandboxReply) {
-        let mut sent = Sent { effect: ask.effect.clone(), verdict: None, retry_after: None };
-        if let SandboxReply::Answer(response) = reply {
-            let verdict = self.manifest().classify(response);
-            sent.verdict = Some((verdict.action, verdict.wait_ms));
-            sent.retry_after = response.header("retry-after").and_then(|v| v.parse::<Millis>().ok()).map(|s| s * 1000);
-        }
-        self.sent.push(sent);
-    }
-
-    /// Lets the clock go on until the budgets allow the ask, as the daemon's limiter does.
-    fn pace(&mut self, ask: &Ask) {
-        for (name, cost) in &ask.cost {
-            let Some(budget) = self.manifest().budgets.iter().find(|budget| budget.name == *name) else { continue };
-            let (limit, window) = (budget.limit, budget.window_ms);
-            let spent = self.spent.entry((*name).to_owned()).or_default();
-            loop {
-                spent.retain(|(at, _)| at + window > self.now);
-                let used: u32 = spent.iter().map(|(_, units)| units).sum();
-                match spent.first() {
-                    Some((first, _)) if used + cost > limit => self.now = first + window,
-                    _ => break,
-                }
-            }
-            spent.push((self.now, *cost));
-        }
-    }
-
-    /// The ask as it reaches the vendor, after checking what asks must never do.
-    fn prepare(&self, ask: &Ask) -> Option<SandboxRequest> {
-        self.inspect(ask);
-        let absolute = if ask.request.url.starts_with('/') {
-            format!("{}{}", self.account.base_url, ask.request.url)
-        } else {
-            ask.request.url.clone()
-        };
-        let url = url::Url::parse(&absolute).ok()?;
-        let host = url.host_str()?.to_owned();
-        let own = url::Url::parse(&self.account.base_url).ok().and_then(|base| base.host_str().map(str::to_owned));
-        let listed = |suffix: &String| host == *suffix || host.ends_with(&format!(".{suffix}"));
-        if own.as_deref() != Some(&host) && !self.manifest().host_suffixes.iter().any(listed) {
-            self.broke(Law::Hosts, format!("asked the host {host}"));
-        }
-        if url.scheme() != "https" {
-            self.broke(Law::Hosts, format!("asked {host} over {}", url.scheme()));
-        }
-        // Sliced from the text and not taken from the parsed URL: the simulator must see the bytes
-        // that the connector wrote.
-        let after_host = absolute.find("://").map(|at| at + 3).and_then(|at| absolute[at..].find('/').map(|slash| at + slash))?;
-        let mut headers: Vec<(String, String)> = vec![("host".into(), host)];
-        headers.extend(ask.request.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())));
-        let scheme = match &self.manifest().auth {
-            Auth::Oauth2(_) => "Bearer",
-            Auth::Key { scheme, .. } => scheme,
-        };
-        headers.push(("authorization".into(), format!("{scheme} {}", self.token)));
-        Some(SandboxRequest {
-            method: ask.request.method,
-            path: absolute[after_host..].to_owned(),
-            headers,
-            body: ask.request.body.clone(),
-        })
-    }
-
-    fn inspect(&self, ask: &Ask) {
-        if ask.request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
-            self.broke(Law::NoTokens, format!("{} sets authorization itself", path_of(ask)));
-        }
-        if ask.cost.is_empty() {
-            self.broke(Law::Budgets, format!("{} spends from no budget", path_of(ask)));
-        }
-        for (name, cost) in &ask.cost {
-            match self.manifest().budgets.iter().find(|budget| budget.name == *name) {
-                None => self.broke(Law::Budgets, format!("{} spends from `{name}`, which the manifest does not have", path_of(ask))),
-                Some(budget) if *cost == 0 || *cost > budget.limit => {
-                    self.broke(Law::Budgets, format!("{} spends {cost} of `{name}`, which has {}", path_of(ask), budget.limit));
-                }
-                Some(_) => {}
-            }
-        }
     }
 }
 
@@ -262,13 +111,17 @@ impl Running {
             }
             Step::Wait => self.answer(bench)?,
             Step::Save(saved) => self.ran.saved = Some(durable(&saved)),
-            Step::Rest(pause, saved) => self.rest(bench, pause, &saved)?,
+            Step::Rest(pause, saved) => {
+                if pause <= 0 {
+                    bench.broke(Law::Manners, format!("a talk about {} rests for {pause} ms", op_name(&self.op)));
+                }
+                self.ran.saved = Some(durable(&saved));
+                self.reopen(bench, pause)?;
+            }
             Step::Page(records, cursor) => {
                 if !matches!(self.op, Op::Changes { .. }) {
                     bench.broke(Law::Manners, format!("a talk about {} handed over a page", op_name(&self.op)));
                 }
-                // What was saved before the page is behind its cursor now.
-                self.ran.saved = None;
                 self.ran.pages.push((records, durable_cursor(&cursor)));
             }
             Step::Item(key, result) => self.item(bench, key, result),
@@ -284,13 +137,50 @@ impl Running {
         Ok(())
     }
 
-    /// The operation as the daemon opens it again: a poll goes on from the last page's cursor.
-    pub fn resumed_op(&self) -> Op {
-        let mut op = self.op.clone();
-        if let (Op::Changes { cursor, .. }, Some((_, last))) = (&mut op, self.ran.pages.last()) {
-            *cursor = Some(last.clone());
+    /// What the daemon opens after it was stopped, with the same memory: only what is still to do.
+    fn remaining_op(&self, bench: &Bench) -> Op {
+        let mut op = self.resumed_op(bench);
+        if let Op::Write { items, .. } = &mut op {
+            items.retain(|item| !self.ran.items.iter().any(|(told, _)| told == item.key()));
+        }
+        if let Op::Settle { items, .. } = &mut op {
+            items.retain(|doubt| !self.ran.items.iter().any(|(told, _)| *told == doubt.key));
         }
         op
+    }
+
+    /// What the daemon opens after a crash: a poll goes on from the last page's cursor, up to now.
+    pub fn resumed_op(&self, bench: &Bench) -> Op {
+        let mut op = self.op.clone();
+        if let Op::Changes { cursor, until, .. } = &mut op {
+            *until = bench.now - bench.manifest().poll.lag_ms;
+            if let Some((_, last)) = self.ran.pages.last() {
+                *cursor = Some(last.clone());
+            }
+        }
+        op
+    }
+
+    /// What of a talk survives for opening it again. A poll has its cursor and nothing else.
+    pub fn survives(&self) -> Option<Saved> {
+        if matches!(self.op, Op::Changes { .. }) { None } else { self.ran.saved.clone() }
+    }
+
+    fn reopen(&mut self, bench: &mut Bench, pause: Millis) -> Verdict {
+        self.pauses += 1;
+        if self.pauses > PAUSES {
+            return fail(format!("still not done after {PAUSES} pauses"));
+        }
+        bench.now += pause;
+        self.op = self.remaining_op(bench);
+        self.talk = match bench.connector.open(&self.op, &bench.account, self.survives().as_ref()) {
+            Ok(talk) => talk,
+            Err(fault) => return fail(format!("cannot be taken up again after a pause: {}", fault_text(&fault))),
+        };
+        self.outstanding.clear();
+        self.once_unknown = false;
+        self.told = self.ran.items.len();
+        Ok(())
     }
 
     fn answer(&mut self, bench: &mut Bench) -> Verdict {
@@ -303,9 +193,10 @@ impl Running {
             let result = bench.send(&ask)?;
             came.push((ask.tag, ask.effect, result));
         }
-        if bench.style.last_first {
+        if bench.style == Style::LastFirst {
             came.reverse();
         }
+        let mut later = None;
         for (tag, effect, result) in came {
             match result {
                 Came::Answer(response) => self.talk.heard(tag, Heard::Answer(&response)),
@@ -320,27 +211,14 @@ impl Running {
                     self.ran.end = Some(End::Config(status));
                     return Ok(());
                 }
+                Came::Later(_, false) if bench.style == Style::GiveUp => {
+                    self.ran.end = Some(End::Down);
+                    return Ok(());
+                }
+                Came::Later(pause, _) => later = later.max(Some(pause)),
             }
         }
-        Ok(())
-    }
-
-    fn rest(&mut self, bench: &mut Bench, pause: Millis, saved: &Saved) -> Verdict {
-        self.rests += 1;
-        if pause <= 0 || self.rests > 1_000 {
-            bench.broke(Law::Manners, format!("a talk about {} rests {pause} ms for the {}th time", op_name(&self.op), self.rests));
-            return fail("rests for ever");
-        }
-        bench.now += pause;
-        let saved = durable(saved);
-        let op = self.resumed_op();
-        self.talk = match bench.connector.open(&op, &bench.account, Some(&saved)) {
-            Ok(talk) => talk,
-            Err(fault) => return fail(format!("cannot be taken up again after a rest: {}", fault_text(&fault))),
-        };
-        self.outstanding.clear();
-        self.ran.saved = Some(saved);
-        Ok(())
+        later.map_or(Ok(()), |pause| self.reopen(bench, pause))
     }
 
     fn item(&mut self, bench: &mut Bench, key: ItemKey, result: ItemResult) {
@@ -348,7 +226,7 @@ impl Running {
         if !self.asked_keys().contains(&key) {
             bench.broke(Law::SettledOnce, format!("settled `{key}`, which was not asked for"));
         }
-        if self.ran.items.iter().any(|(settled, _)| *settled == key) {
+        if self.ran.items[self.told..].iter().any(|(settled, _)| *settled == key) {
             bench.broke(Law::SettledOnce, format!("`{key}` of a {} was settled twice", op_name(&self.op)));
         }
         if let ItemResult::Refused(fault) = &result {
@@ -400,10 +278,6 @@ fn durable(saved: &Saved) -> Saved {
 
 fn durable_cursor(cursor: &Cursor) -> Cursor {
     Cursor(serde_json::from_str(&cursor.0.to_string()).unwrap_or_default())
-}
-
-fn path_of(ask: &Ask) -> &str {
-    ask.request.url.split('?').next().unwrap_or_default()
 }
 
 fn op_name(op: &Op) -> &'static str {

@@ -1,7 +1,7 @@
 //! The cases that every connector must pass against its own sandbox.
 //!
 //! Connectors are found by the registry. Each case drives real talks in process against the
-//! vendor's simulator under a virtual clock (see [`driver`](self)), so that nothing sleeps and no
+//! vendor's simulator under a virtual clock, so that nothing sleeps and no
 //! socket is opened. A case that a vendor has no notion of is reported as not applicable, with the
 //! reason in the vendor's own words; it is never passed over in silence.
 
@@ -19,6 +19,7 @@ mod samples;
 mod toy;
 mod trouble;
 mod webhooks;
+mod wire;
 mod writing;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
