@@ -59,3 +59,26 @@ pub struct FieldInfo {
     /// Whether the account's admins made it.
     pub custom: bool,
 }
+
+/// One entry of a field's history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Moment {
+    /// What the field was set to.
+    pub value: serde_json::Value,
+    /// When.
+    pub at: Millis,
+    /// By what or whom, in the vendor's word (`FORM`, `IMPORT`, `CRM_UI`), where it says.
+    pub by: Option<String>,
+}
+
+/// The name under which a field's history is asked for, beside the field itself. A connector whose vendor keeps
+/// histories answers with a list of [`Moment`]s in any order; one whose vendor does not leaves the name out.
+pub fn history_of(field: &str) -> String {
+    format!("{field}@history")
+}
+
+/// The name under which something is asked for that the vendor keeps outside the record, such as
+/// `communication_preferences`: `@communication_preferences`. The value is a word or a list of words.
+pub fn beside_record(what: &str) -> String {
+    format!("@{what}")
+}
