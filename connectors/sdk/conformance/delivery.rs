@@ -41,14 +41,20 @@ pub(super) fn deliver(
         let (from, sent_at) = (bench.sent.len(), bench.now);
         let op = bench.write_op(open.clone());
         let ran = bench.run(&op, saved.take().as_ref())?;
-        done.extend(ran.items.iter().filter(|(_, result)| *result != ItemResult::InDoubt).cloned());
+        let open_still = |result: &ItemResult| matches!(result, ItemResult::InDoubt) || passing(result);
+        done.extend(ran.items.iter().filter(|(_, result)| !open_still(result)).cloned());
         match &ran.end {
             Some(End::Failed(fault)) if !fault.passing => return fail(format!("passing trouble was taken for a lasting fault: {fault}")),
             Some(End::Config(status)) => return fail(format!("passing trouble was answered {status} and taken for a wrong set-up")),
             _ => {}
         }
         let wrote = bench.sent[from..].iter().any(|sent| sent.effect != Effect::Read);
-        let doubts = open.iter().filter(|item| wrote && !done.contains_key(item.key())).filter_map(|item| doubt(item, sent_at)).collect();
+        let refused: Vec<&ItemKey> = ran.items.iter().filter(|(_, result)| passing(result)).map(|(key, _)| key).collect();
+        if !refused.is_empty() {
+            bench.now += 30_000;
+        }
+        let unsure = |item: &&Item| wrote && !done.contains_key(item.key()) && !refused.contains(&item.key());
+        let doubts = open.iter().filter(unsure).filter_map(|item| doubt(item, sent_at)).collect();
         settle(bench, doubts, patience, &mut done)?;
     }
     fail(format!("{} of {} items were never settled", items.len() - done.len(), items.len()))
@@ -64,6 +70,11 @@ pub(super) fn recover(bench: &mut Bench, items: &[Item], patience: Millis) -> Ve
     let open: Vec<Item> = items.iter().filter(|item| !done.contains_key(item.key())).cloned().collect();
     done.extend(deliver(bench, &open, None, patience)?);
     Ok(done)
+}
+
+/// Refused, but the same write may succeed later.
+fn passing(result: &ItemResult) -> bool {
+    matches!(result, ItemResult::Refused(fault) if fault.passing)
 }
 
 fn doubt(item: &Item, sent_at: Millis) -> Option<Doubt> {

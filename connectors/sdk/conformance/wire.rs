@@ -60,6 +60,9 @@ impl Bench {
             self.now += LATENCY;
             tries += 1;
             let again = self.style != Style::NoResend && !matches!(ask.effect, Effect::Once(_)) && tries < TRIES;
+            if let SandboxReply::Answer(response) = &mut reply {
+                response.headers.extend(date(self.now));
+            }
             let verdict = match reply {
                 SandboxReply::Answer(ref response) => self.manifest().classify(response),
                 SandboxReply::Dropped => Verdict { action: Action::Retry, wait_ms: 0, budget: None },
@@ -162,6 +165,12 @@ impl Bench {
             }
         }
     }
+}
+
+/// The `Date` header that every server sends.
+fn date(now: Millis) -> Option<(String, String)> {
+    let time = jiff::Timestamp::from_millisecond(now).ok()?;
+    Some(("date".into(), time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()))
 }
 
 pub(super) fn path_of(ask: &Ask) -> &str {
