@@ -1,0 +1,54 @@
+//! The check of a connection: may we read and write what its mapping needs?
+
+use leadshare_connectors::sdk::{Finding, Op, Output};
+
+use crate::clock::rfc3339;
+use crate::context::Context;
+use crate::errors::{Error, Result};
+use crate::http::talk::{Ended, NoSink, drive};
+
+/// What one mapping needs from the vendor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needs {
+    /// The vendor's object.
+    pub object: String,
+    /// The field that holds our marker.
+    pub marker_field: String,
+    /// Fields that the mapping reads or writes.
+    pub fields: Vec<String>,
+    /// Whether we also write there.
+    pub writes: bool,
+}
+
+/// Looks at scopes, reads a record as a test, and looks for the marker and every mapped field. What
+/// is missing comes back with the clicks that mend it; a connection that cannot be used at all is a
+/// finding too.
+///
+/// # Errors
+/// [`Error::NotFound`] for a connection that is not configured; [`Error::Passing`] when the vendor
+/// cannot be asked now; the store's.
+pub async fn check(ctx: &Context, connection: &str, needs: &Needs) -> Result<Vec<Finding>> {
+    let line = ctx.lines.get(connection).ok_or_else(|| Error::NotFound(format!("no connection {connection:?} is configured")))?;
+    let op = Op::Check {
+        object: needs.object.clone(),
+        marker_field: needs.marker_field.clone(),
+        fields: needs.fields.clone(),
+        writes: needs.writes,
+    };
+    let title = &line.manifest().title;
+    let broken = |code: String, message: String| vec![Finding { code, ok: false, what: format!("{title} answers"), fix: Some(message) }];
+    let talk = match line.connector().open(&op, &line.account(), None) {
+        Ok(talk) => talk,
+        Err(fault) => return Ok(broken(fault.code, fault.message)),
+    };
+    let passing = |code: String, message: String| Err(Error::Passing { code, message });
+    match drive(&ctx.transport, line, &ctx.clock, talk, None, &mut NoSink).await? {
+        Ended::Done(Output::Checked(findings)) => Ok(findings),
+        Ended::Done(_) => passing("check_unfinished".into(), "the check ended without a finding: try again".into()),
+        Ended::NeedsPerson { code, message } => Ok(broken(code, message)),
+        Ended::Wait(until) | Ended::Rest(until, _) => {
+            passing("vendor_busy".into(), format!("{title} asks us to wait until {}: try again then", rfc3339(until)))
+        }
+        Ended::Passing(code) => passing(code, format!("{title} did not answer properly: try again in a few minutes")),
+    }
+}
