@@ -1,1 +1,175 @@
-//! mapping: not written yet.
+//! Mapping files: a system's records as leads and back, its consent and its status words. Pure.
+//!
+//! [`file`] is what people write, [`parse`] turns it into a [`Mapping`] or says everything that is wrong with it.
+//! The way in is `inward` and `claim`, the way out `outward`, and `status` reads and writes what became of a lead.
+
+mod claim;
+mod compile;
+mod doc;
+mod examples;
+mod expr;
+pub mod file;
+mod inward;
+mod lint;
+mod outward;
+mod rule;
+mod status;
+#[cfg(test)]
+mod tests;
+pub mod transform;
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use leadshare_connectors::sdk::{Fields, Selection};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+pub use examples::ExampleResult;
+pub use file::{OnExisting, schema};
+pub use inward::{FieldProblem, Mapped};
+pub use lint::check_against;
+pub use status::{StatusBack, StatusSeen};
+
+use crate::errors::Diagnostic;
+use file::{MappingFile, OrName};
+use rule::{Purpose, Rule, StatusRules, StopTest, Use};
+
+/// A compiled mapping: one partner's records of one object, as leads and back.
+#[derive(Debug)]
+pub struct Mapping {
+    name: String,
+    file: MappingFile,
+    rules: Vec<Rule>,
+    stops: Vec<StopTest>,
+    status: StatusRules,
+    uses: Vec<Use>,
+    warnings: Vec<Diagnostic>,
+    hash: String,
+}
+
+/// Parses a mapping file, or tells everything that is wrong with it, in the order of the text.
+pub fn parse(file: &str, text: &str) -> Result<Mapping, Vec<Diagnostic>> {
+    static SHAPE: LazyLock<Value> = LazyLock::new(schema);
+    let doc = doc::Doc::parse(file, text)?;
+    let mut found = doc.check_shape(&SHAPE);
+    let written: MappingFile = match toml::from_str(text) {
+        Ok(written) if found.is_empty() => written,
+        Err(error) if found.is_empty() => return Err(vec![Diagnostic::from_toml(file, text, "mapping.shape", &error)]),
+        _ => return Err(sorted(found)),
+    };
+    let (compiled, errors) = compile::Compiler::run(&doc, &written);
+    found.extend(errors);
+    if !found.is_empty() {
+        return Err(sorted(found));
+    }
+    let warnings = sorted(lint::warnings(&written, &compiled.rules, &compiled.status, &doc));
+    let compile::Compiled { rules, stops, status, uses } = compiled;
+    let hash = hash(&written);
+    Ok(Mapping { name: file.to_owned(), file: written, rules, stops, status, uses, warnings, hash })
+}
+
+fn sorted(mut found: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    found.sort_by_key(|d| (d.line, d.column));
+    found
+}
+
+/// Hash of the values: comments, order and short forms make no difference.
+fn hash(file: &MappingFile) -> String {
+    let mut file = file.clone();
+    for rule in file.fields.values_mut() {
+        *rule = OrName::Table(rule.table());
+    }
+    // Keys are sorted: every table is a sorted map or a struct.
+    hex::encode(Sha256::digest(serde_json::to_vec(&file).unwrap_or_default()))
+}
+
+impl Mapping {
+    /// The partner whose system this is.
+    pub fn partner(&self) -> &str {
+        &self.file.partner
+    }
+
+    /// The connector's name.
+    pub fn connector(&self) -> &str {
+        &self.file.connector
+    }
+
+    /// The system's object.
+    pub fn object(&self) -> &str {
+        &self.file.object
+    }
+
+    /// The field that holds our mark; `None` = the connector's default.
+    pub fn marker_field(&self) -> Option<&str> {
+        self.file.marker_field.as_deref()
+    }
+
+    /// The file as it was written.
+    pub fn file(&self) -> &MappingFile {
+        &self.file
+    }
+
+    /// What works and is probably not meant.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
+    }
+
+    /// Names this version: equal for files that mean the same. 64 hex digits.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// The only records that may be read, as connectors take it.
+    pub fn selection(&self) -> Selection {
+        self.file.selection.clone().into_iter().collect()
+    }
+
+    /// Whether a record may be read under the selection.
+    pub fn selects(&self, record: &Fields) -> bool {
+        self.file.selection.iter().all(|(field, allowed)| {
+            let held = match record.get(field) {
+                Some(Value::Array(list)) => list.iter().filter_map(transform::plain).collect(),
+                Some(value) => transform::plain(value).into_iter().collect(),
+                None => Vec::new(),
+            };
+            held.iter().any(|value| allowed.contains(value))
+        })
+    }
+
+    /// What may be written on a record that was there before us.
+    pub fn on_existing(&self) -> OnExisting {
+        self.file.status.as_ref().map(|status| status.on_existing).unwrap_or_default()
+    }
+
+    /// The partners that a person can choose by name here, with the system's word for each.
+    pub fn choice_names(&self) -> impl Iterator<Item = (&str, &str)> {
+        let choice = self.file.consent.iter().filter_map(|consent| consent.choice.as_ref());
+        choice.flat_map(|choice| choice.names.iter().map(|(word, partner)| (word.as_str(), partner.as_str())))
+    }
+
+    /// Lead fields that records of this system fill.
+    pub fn fills(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().filter(|rule| rule.reads).map(|rule| rule.lead.as_str())
+    }
+
+    /// All fields to read of a source's record: for the lead, its consent and the selection.
+    pub fn read_fields(&self) -> Vec<String> {
+        self.names(Purpose::Read)
+    }
+
+    /// All fields to read when following a delivered record.
+    pub fn follow_fields(&self) -> Vec<String> {
+        self.names(Purpose::Follow)
+    }
+
+    /// All fields that may ever be written.
+    pub fn written_fields(&self) -> Vec<String> {
+        self.names(Purpose::Write)
+    }
+
+    fn names(&self, purpose: Purpose) -> Vec<String> {
+        let names: BTreeSet<&String> = self.uses.iter().filter(|u| u.purpose == purpose).map(|u| &u.crm).collect();
+        names.into_iter().cloned().collect()
+    }
+}

@@ -1,0 +1,246 @@
+//! Compiles `[fields]`.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::Compiler;
+use crate::errors::did_you_mean;
+use crate::mapping::doc::Part;
+use crate::mapping::expr::Expr;
+use crate::mapping::file::{Direction, FieldTable, MappingFile, Unmapped};
+use crate::mapping::inward;
+use crate::mapping::rule::{CRM, LEAD, Purpose, Rule, Use};
+use crate::mapping::transform::{self, Transform, Way};
+use crate::model::field::{self, Kind};
+
+impl Compiler<'_> {
+    fn steps(&mut self, list: &[String], path: &[&str], out: bool) -> Vec<Transform> {
+        let mut steps = Vec::new();
+        for (index, text) in list.iter().enumerate() {
+            let index = index.to_string();
+            let here: Vec<&str> = path.iter().copied().chain([index.as_str()]).collect();
+            match Transform::parse(text) {
+                Ok(step) if out && matches!(step.way(), Way::InUndone | Way::InLossy) => {
+                    self.error(&here, "mapping.wrong_way", format!("`{}` works on the way in only", step.name()), "move it to `transform`");
+                }
+                Ok(step) if !out && step.way() == Way::Out => {
+                    self.error(
+                        &here,
+                        "mapping.wrong_way",
+                        format!("`{}` works on the way out only", step.name()),
+                        "move it to `transform_out`",
+                    );
+                }
+                Ok(step) => steps.push(step),
+                Err(no) => self.error(&here, "mapping.unknown_transform", no.message, no.hint),
+            }
+        }
+        steps
+    }
+
+    pub(super) fn field(&mut self, lead: &str, table: &FieldTable) {
+        let Some(def) = field::lookup(lead) else { return };
+        let here = |key: &'static str| ["fields", lead, key];
+        let transforms = self.steps(&table.transform, &here("transform"), false);
+        let transforms_out = self.steps(&table.transform_out, &here("transform_out"), true);
+        let lossy = transforms.iter().find(|t| t.way() == Way::InLossy);
+        let direction = table.direction.unwrap_or(if table.expr.is_some() || lossy.is_some() { Direction::In } else { Direction::Both });
+        let (reads, writes) = (direction != Direction::Out, direction != Direction::In);
+        match (&table.crm, &table.expr, direction) {
+            (None, None, _) => {
+                self.error(
+                    &["fields", lead],
+                    "mapping.no_source",
+                    format!("`{lead}` names no field"),
+                    "add `crm = \"…\"` or `expr = \"…\"`",
+                );
+            }
+            (Some(_), Some(_), Direction::In) => {
+                let hint = "keep `crm` or `expr`; an expression names its fields itself";
+                self.error(&here("expr"), "mapping.two_sources", format!("`{lead}` has two sources"), hint);
+            }
+            (_, Some(_), Direction::Both) => {
+                let hint = "set `direction = \"in\"` or `direction = \"out\"`";
+                self.error(&here("direction"), "mapping.one_way", "an expression works one way", hint);
+            }
+            (None, Some(_), Direction::Out) => {
+                self.error(
+                    &here("expr"),
+                    "mapping.no_target",
+                    format!("`{lead}` has nowhere to go"),
+                    "add `crm = \"…\"`, the field to write",
+                );
+            }
+            _ => {}
+        }
+        if let (Some(lossy), true, true) = (lossy, writes, reads) {
+            let hint = "leave `direction` out or set it to \"in\"";
+            let message = format!("`{}` cannot be undone, so this field cannot be written", lossy.name());
+            self.error(&here("direction"), "mapping.one_way", message, hint);
+        }
+        if direction == Direction::Out && !table.transform.is_empty() {
+            let hint = "use `transform_out`";
+            self.error(&here("transform"), "mapping.wrong_way", "`transform` works on the way in, and this field only goes out", hint);
+        }
+        if direction == Direction::In && (!table.transform_out.is_empty() || !table.values_out.is_empty() || table.max.is_some()) {
+            let key = if !table.transform_out.is_empty() {
+                "transform_out"
+            } else if table.values_out.is_empty() {
+                "max"
+            } else {
+                "values_out"
+            };
+            let message = format!("`{key}` works on the way out, and this field only comes in");
+            self.error(&here(key), "mapping.wrong_way", message, "leave it out, or map the field both ways");
+        }
+        let expr = table.expr.as_ref().and_then(|source| self.expr(lead, source, writes));
+        let (words, words_out) = self.words(lead, def.kind, table, &transforms, writes);
+        if table.unmapped == Some(Unmapped::Keep) && !matches!(def.kind, Kind::Text | Kind::Choice) {
+            let message = format!("`{lead}` cannot keep a value that is not understood");
+            self.error(&here("unmapped"), "mapping.cannot_keep", message, "use \"quarantine\" or \"drop\"");
+        }
+        let default = table.default.as_ref().and_then(|value| self.constant(def.kind, value, &here("default")));
+        let rule = Rule {
+            lead: lead.to_owned(),
+            kind: def.kind,
+            crm: table.crm.clone(),
+            expr,
+            transforms,
+            words,
+            words_out,
+            unmapped: table.unmapped,
+            default,
+            required: table.required,
+            reads,
+            writes,
+            transforms_out,
+            max: table.max,
+        };
+        self.field_uses(&rule, table);
+        self.out.rules.push(rule);
+    }
+
+    fn field_uses(&mut self, rule: &Rule, table: &FieldTable) {
+        let words: Vec<_> =
+            table.values.keys().map(|word| (word.clone(), self.doc.place(&["fields", &rule.lead, "values", word], Part::Key))).collect();
+        let closed = !words.is_empty() && table.unmapped.unwrap_or(Unmapped::Quarantine) == Unmapped::Quarantine;
+        let at = self.doc.place(&["fields", &rule.lead, "crm"], Part::Value);
+        let purposes = [(rule.reads && rule.expr.is_none(), Purpose::Read), (rule.writes, Purpose::Write)];
+        for (_, purpose) in purposes.into_iter().filter(|(used, _)| *used) {
+            let crm = rule.crm.iter().cloned();
+            self.out.uses.extend(crm.map(|crm| Use { crm, at, purpose, words: words.clone(), closed }));
+        }
+        for name in rule.expr.iter().filter(|_| rule.reads).flat_map(|expr| expr.names().clone()) {
+            self.uses(&name, &["fields", &rule.lead, "expr"], Purpose::Read);
+        }
+    }
+
+    fn expr(&mut self, lead: &str, source: &str, out: bool) -> Option<Expr> {
+        let path = ["fields", lead, "expr"];
+        match Expr::compile(source, if out { LEAD } else { CRM }) {
+            Ok(expr) => {
+                for name in expr.names().iter().filter(|name| out && field::lookup(name).is_none()) {
+                    let hint = did_you_mean(name, field::FIELDS.iter().map(|f| f.name)).map_or_else(
+                        || "on the way out an expression sees lead fields".to_owned(),
+                        |near| format!("did you mean `{near}`?"),
+                    );
+                    self.error(&path, "mapping.unknown_field", format!("`{name}` is not a lead field"), hint);
+                }
+                Some(expr)
+            }
+            Err(no) => {
+                self.error(&path, "mapping.expression", no.message, no.hint);
+                None
+            }
+        }
+    }
+
+    /// A constant of the file as the lead field holds it.
+    fn constant(&mut self, kind: Kind, value: &Value, path: &[&str]) -> Option<Value> {
+        match transform::normalise(kind, &transform::plain(value).unwrap_or_default(), None) {
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.error(
+                    path,
+                    "mapping.unreadable_value",
+                    format!("`{}` is not what the field holds", path[1]),
+                    format!("write {}", why.wanted),
+                );
+                None
+            }
+        }
+    }
+
+    fn words(
+        &mut self,
+        lead: &str,
+        kind: Kind,
+        table: &FieldTable,
+        transforms: &[Transform],
+        writes: bool,
+    ) -> (BTreeMap<String, Value>, BTreeMap<String, String>) {
+        let mut words: BTreeMap<String, Value> = BTreeMap::new();
+        let mut back: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        let cleaning: Vec<Transform> = transforms.iter().filter(|t| !matches!(t, Transform::Split(_))).cloned().collect();
+        for (word, meaning) in &table.values {
+            let path = ["fields", lead, "values", word.as_str()];
+            let Some(meaning) = self.constant(kind, meaning, &path) else { continue };
+            back.entry(transform::plain(&meaning).unwrap_or_default()).or_default().push(word);
+            let cleaned = inward::through(&cleaning, vec![word.clone()], None).ok().and_then(|texts| texts.into_iter().next());
+            let Some(cleaned) = cleaned else {
+                let message = format!("no value can ever be `{word}` after the transforms");
+                self.error(
+                    &path,
+                    "mapping.dead_word",
+                    message,
+                    "write the word as the system has it, and leave out transforms that change it",
+                );
+                continue;
+            };
+            let cleaned = transform::text::trim(&cleaned);
+            if words.insert(cleaned, meaning.clone()).is_some_and(|other| other != meaning) {
+                let hint = "the transforms make two of the words the same; keep one of them";
+                self.error(&path, "mapping.ambiguous_word", format!("`{word}` means two things"), hint);
+            }
+        }
+        let mut words_out = table.values_out.clone();
+        if table.direction == Some(Direction::Out) && !table.values.is_empty() {
+            // Written backwards only: nothing to look up on the way in.
+            words.clear();
+        }
+        for (meaning, known) in &back {
+            if words_out.contains_key(meaning) {
+                continue;
+            }
+            if let ([first, second, ..], true) = (&known[..], writes) {
+                let hint = format!("say which one is written: `values_out = {{ {meaning} = \"{first}\" }}`");
+                let message = format!("`{first}` and `{second}` both mean `{meaning}`");
+                self.error(&["fields", lead, "values", second], "mapping.ambiguous_way_out", message, hint);
+            }
+            words_out.extend(known.first().map(|word| (meaning.clone(), (*word).to_owned())));
+        }
+        (words, words_out)
+    }
+
+    /// Two lead fields must not write the same field.
+    pub(super) fn targets(&mut self, file: &MappingFile) {
+        let mut taken: BTreeMap<String, String> = BTreeMap::new();
+        let mut clashes = Vec::new();
+        for rule in self.out.rules.iter().filter(|rule| rule.writes) {
+            let Some(crm) = &rule.crm else { continue };
+            if let Some(other) = taken.insert(crm.clone(), rule.lead.clone()) {
+                clashes.push((rule.lead.clone(), format!("`{other}` and `{}` both write `{crm}`", rule.lead)));
+            }
+        }
+        for (lead, message) in clashes {
+            self.error(&["fields", &lead, "crm"], "mapping.same_target", message, "set `direction = \"in\"` on one of them");
+        }
+        if let Some(field) = file.status.as_ref().and_then(|s| s.field.as_ref().filter(|_| s.landed.is_some()))
+            && let Some(lead) = taken.get(field)
+        {
+            let message = format!("`{lead}` and the status both write `{field}`");
+            self.error(&["status", "field"], "mapping.same_target", message, format!("set `direction = \"in\"` on `{lead}`"));
+        }
+    }
+}

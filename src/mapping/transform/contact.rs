@@ -1,0 +1,84 @@
+//! E-mail addresses, phone numbers and domains.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use email_address::{EmailAddress, Options};
+
+use super::text::trim;
+
+/// An address in lower case with an ASCII domain, or `None` when nobody could receive mail there.
+/// Tags (`jo+news@…`) are kept: they are part of the address that the person gave.
+pub fn email(text: &str) -> Option<String> {
+    let text = trim(text).to_lowercase();
+    let text = text.strip_prefix("mailto:").unwrap_or(&text);
+    let (local, domain) = text.rsplit_once('@')?;
+    let address = format!("{local}@{}", ascii_host(domain)?);
+    let options = Options::default().with_required_tld().without_display_text().without_domain_literal();
+    let valid = EmailAddress::parse_with_options(&address, options).is_ok() && !local.contains('"') && !local.contains(' ');
+    valid.then_some(address)
+}
+
+/// A number in E.164, or `None` when no network could have given it out. `region` (ISO alpha-2) reads
+/// national forms; numbers that start with `+` or `00` need none. Extensions are dropped.
+pub fn e164(text: &str, region: Option<&str>) -> Option<String> {
+    let lower = trim(text).to_lowercase();
+    let cut = ["ext", "extn", ";", "#", "x", "durchwahl", "app", "poste"].iter().filter_map(|mark| lower.find(mark)).min();
+    let main = lower.get(..cut.unwrap_or(lower.len()))?;
+    let main = main.strip_prefix("tel:").unwrap_or(main);
+    if main.chars().any(char::is_alphabetic) {
+        return None;
+    }
+    let international = main.trim_start_matches(['(', ' ']).starts_with('+');
+    let main = if international { main.replace("(0)", "") } else { main.to_owned() };
+    let digits: String = main.chars().filter_map(|c| c.to_digit(10)).filter_map(|d| char::from_digit(d, 10)).collect();
+    let region = region.and_then(|r| r.parse::<phonenumber::country::Id>().ok());
+    let region = region.filter(|r| phonenumber::metadata::DATABASE.by_id(r.as_ref()).is_some());
+    let dialled = match digits.strip_prefix("00") {
+        _ if international => format!("+{digits}"),
+        Some(rest) if region.is_none() => format!("+{rest}"),
+        _ => digits,
+    };
+    if region.is_none() && !dialled.starts_with('+') {
+        return None;
+    }
+    let number = phonenumber::parse(region, &dialled).ok()?;
+    number.is_valid().then(|| number.format().mode(phonenumber::Mode::E164).to_string())
+}
+
+/// The domain that an organisation registered, from an address, a URL or a host name.
+pub fn registrable_domain(text: &str) -> Option<String> {
+    let text = trim(text).to_lowercase();
+    let rest = text.split_once("://").map_or(text.as_str(), |(_, rest)| rest);
+    let rest = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let host = host.split(':').next().unwrap_or_default().trim_end_matches('.');
+    let host = ascii_host(host)?;
+    psl::domain_str(&host).map(str::to_owned)
+}
+
+/// A host name in ASCII, or `None` for anything else (IP addresses, spaces, no dot).
+fn ascii_host(host: &str) -> Option<String> {
+    match url::Host::parse(host) {
+        Ok(url::Host::Domain(domain)) if domain.contains('.') && !domain.contains("..") => Some(domain),
+        _ => None,
+    }
+}
+
+/// `free` (anyone can have one), `disposable`, or `business`, by embedded lists; `None` when it is no address.
+pub fn email_kind(text: &str) -> Option<&'static str> {
+    static FREE: LazyLock<HashSet<&str>> = LazyLock::new(|| list(include_str!("../data/email_free.txt")));
+    static DISPOSABLE: LazyLock<HashSet<&str>> = LazyLock::new(|| list(include_str!("../data/email_disposable.txt")));
+    let address = email(text)?;
+    let (_, domain) = address.rsplit_once('@')?;
+    let listed = |set: &HashSet<&str>| set.contains(domain) || registrable_domain(domain).is_some_and(|d| set.contains(d.as_str()));
+    Some(match () {
+        () if listed(&DISPOSABLE) => "disposable",
+        () if listed(&FREE) => "free",
+        () => "business",
+    })
+}
+
+fn list(text: &'static str) -> HashSet<&'static str> {
+    text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
