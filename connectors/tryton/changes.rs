@@ -1,0 +1,270 @@
+//! Polling: what was touched in a window, by ascending id, then what vanished since its start.
+//!
+//! A window is fixed when it is begun, and paged by id. A record that is touched again meanwhile
+//! falls into the next window, so equal timestamps and records that move cannot be missed.
+//!
+//! Deleted opportunities leave no row, but Tryton keeps the model's history: the same search in the
+//! context `_datetime` sees the records of that moment. Counting both ways finds whether any
+//! vanished, halving the range of ids finds which.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::fields;
+use super::script::{Out, Script};
+use super::wire::{OPPORTUNITY, Rest, answer, datetime, id_of, in_context, rows};
+use crate::sdk::{Cursor, Effect, Heard, Millis, Output, Selection, Step, TalkFault};
+
+/// Records in one page.
+const PAGE: usize = 100;
+/// Ranges with at most this many records are listed and compared, larger ones are halved.
+const LIST: i64 = 200;
+
+/// Where a poll stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "at", rename_all = "snake_case")]
+pub enum Place {
+    /// Everything up to this moment was handed over.
+    Done {
+        /// The moment.
+        until: Millis,
+    },
+    /// In a window, after this id.
+    Window {
+        /// Its start.
+        from: Millis,
+        /// Its end.
+        until: Millis,
+        /// The last id handed over.
+        after: i64,
+        /// Where the window before ended; none before the very first.
+        since: Option<Millis>,
+    },
+    /// The window's pages are done; what vanished is still to be found.
+    Gone {
+        /// Moments whose records are compared with those of now.
+        moments: Vec<Millis>,
+        /// The window's end.
+        until: Millis,
+    },
+}
+
+impl Place {
+    fn cursor(&self) -> Cursor {
+        // A tree of numbers and short texts always serialises.
+        Cursor(serde_json::to_value(self).unwrap_or(Value::Null))
+    }
+}
+
+/// A range of ids, and how many records it had then and has now, once known.
+pub struct Range {
+    low: i64,
+    high: i64,
+    then: Option<i64>,
+    now: Option<i64>,
+    ids_then: Option<Vec<i64>>,
+    ids_now: Option<Vec<i64>>,
+}
+
+/// What an ask was for.
+pub enum Want {
+    /// A page of the window.
+    Page,
+    /// The highest id at the moment compared with.
+    Highest,
+    /// A count; `true` = at that moment.
+    Count(bool),
+    /// A list of ids; `true` = at that moment.
+    Ids(bool),
+}
+
+/// One poll.
+pub struct Changes {
+    rest: Rest,
+    object: String,
+    place: Place,
+    target: Millis,
+    fields: Vec<String>,
+    selection: Selection,
+    first: Millis,
+    overlap: Millis,
+    ranges: Vec<Range>,
+}
+
+impl Changes {
+    /// A poll up to `until`, from the cursor or else from `from`.
+    ///
+    /// # Errors
+    /// `bad_saved_state` when the cursor is not one of ours.
+    #[expect(clippy::too_many_arguments, reason = "the operation's own parts, once")]
+    pub fn new(
+        rest: Rest,
+        object: &str,
+        cursor: Option<&Cursor>,
+        from: Millis,
+        until: Millis,
+        fields: &[String],
+        selection: &Selection,
+        overlap: Millis,
+    ) -> Result<Self, TalkFault> {
+        let place = match cursor {
+            None => Place::Window { from, until, after: 0, since: None },
+            Some(Cursor(value)) => serde_json::from_value(value.clone()).map_err(|_| TalkFault {
+                code: "bad_saved_state".into(),
+                message: "the cursor is not one of this connector's".into(),
+                passing: false,
+            })?,
+        };
+        Ok(Self {
+            rest,
+            object: object.to_owned(),
+            place,
+            target: until,
+            fields: fields.to_vec(),
+            selection: selection.clone(),
+            first: from,
+            overlap,
+            ranges: Vec::new(),
+        })
+    }
+
+    fn proceed(&mut self, out: &mut Out<Want>) {
+        match &self.place {
+            Place::Done { until } if *until >= self.target => out.done(Output::Cursor(self.place.cursor())),
+            Place::Done { until } => {
+                let since = *until;
+                let from = (since - self.overlap).max(self.first);
+                self.place = Place::Window { from, until: self.target, after: 0, since: Some(since) };
+                self.proceed(out);
+            }
+            Place::Window { from, until, after, .. } => {
+                let mut domain = vec![json!(["id", ">", after]), fields::touched_between(*from, *until)];
+                domain.extend(fields::selected(&self.selection));
+                let request = self.rest.search(OPPORTUNITY, &Value::Array(domain), &fields::paths(&self.fields), PAGE);
+                out.ask(Want::Page, request, Effect::Read);
+            }
+            Place::Gone { moments, until } => match moments.last() {
+                None => {
+                    self.place = Place::Done { until: *until };
+                    self.proceed(out);
+                }
+                Some(then) => {
+                    let arguments = json!({"domain": [existed(*then)], "limit": 1, "order": [["id", "DESC"]], "fields_names": ["id"]});
+                    let highest = self.rest.call(OPPORTUNITY, "search_read", &arguments);
+                    out.ask(Want::Highest, in_context(highest, &as_of(*then)), Effect::Read);
+                }
+            },
+        }
+    }
+
+    fn page(&mut self, rows: &[Value], out: &mut Out<Want>) {
+        let Place::Window { from, until, after, since } = self.place else { return };
+        let last = rows.iter().filter_map(id_of).max().unwrap_or(after);
+        self.place = match since {
+            _ if rows.len() >= PAGE => Place::Window { from, until, after: last, since },
+            // At the last poll's end, so that nothing is missed that lived shortly; and an overlap
+            // earlier, for a deletion that was begun before and committed after that poll.
+            Some(since) => Place::Gone { moments: if from < since { vec![from, since] } else { vec![since] }, until },
+            None => Place::Done { until },
+        };
+        if !rows.is_empty() {
+            let records = rows.iter().filter_map(|row| fields::record(&self.object, row, &self.fields)).collect();
+            out.push(Step::Page(records, self.place.cursor()));
+        }
+        self.proceed(out);
+    }
+
+    /// Asks what is next needed about the last range; without one, the moment is done with.
+    fn compare(&mut self, out: &mut Out<Want>) {
+        let Place::Gone { moments, .. } = &mut self.place else { return };
+        let Some(range) = self.ranges.last() else {
+            moments.pop();
+            return self.proceed(out);
+        };
+        let Some(then) = moments.last() else { return self.proceed(out) };
+        let domain = json!([["id", ">=", range.low], ["id", "<=", range.high], existed(*then)]);
+        if range.then.is_none() {
+            let count = self.rest.call(OPPORTUNITY, "search_count", &json!({"domain": domain}));
+            out.ask(Want::Count(true), in_context(count.clone(), &as_of(*then)), Effect::Read);
+            out.ask(Want::Count(false), count, Effect::Read);
+        } else {
+            let list = self.rest.search(OPPORTUNITY, &domain, &["id".to_owned()], 0);
+            out.ask(Want::Ids(true), in_context(list.clone(), &as_of(*then)), Effect::Read);
+            out.ask(Want::Ids(false), list, Effect::Read);
+        }
+    }
+
+    fn compared(&mut self, out: &mut Out<Want>) {
+        let Some(range) = self.ranges.pop() else { return self.compare(out) };
+        if let (Some(then), Some(now)) = (&range.ids_then, &range.ids_now) {
+            let missing: Vec<_> =
+                then.iter().filter(|id| !now.contains(id)).map(|id| fields::gone(&self.object, &id.to_string())).collect();
+            if !missing.is_empty() {
+                out.push(Step::Page(missing, self.place.cursor()));
+            }
+        } else if range.then > range.now {
+            let middle = range.low + (range.high - range.low) / 2;
+            if range.then <= Some(LIST) || range.low == range.high {
+                self.ranges.push(range);
+            } else {
+                self.ranges.push(Range::of(middle + 1, range.high));
+                self.ranges.push(Range::of(range.low, middle));
+            }
+        }
+        self.compare(out);
+    }
+}
+
+impl Range {
+    fn of(low: i64, high: i64) -> Self {
+        Self { low, high, then: None, now: None, ids_then: None, ids_now: None }
+    }
+}
+
+/// Records that were there at this moment; later ones cannot have vanished since.
+fn existed(then: Millis) -> Value {
+    json!(["create_date", "<=", datetime(then)])
+}
+
+/// The context in which Tryton reads its history.
+fn as_of(then: Millis) -> Value {
+    json!({"_datetime": datetime(then)})
+}
+
+impl Script for Changes {
+    type Want = Want;
+
+    fn start(&mut self, out: &mut Out<Want>) {
+        self.proceed(out);
+    }
+
+    fn heard(&mut self, want: Want, what: Heard<'_>, out: &mut Out<Want>) {
+        let ids = |rows: Vec<Value>| rows.iter().filter_map(id_of).collect::<Vec<_>>();
+        let heard = match want {
+            Want::Page => rows("polling leads", what).map(|rows| self.page(&rows, out)),
+            Want::Highest => rows("looking for deleted leads", what).map(|rows| {
+                self.ranges = rows.iter().filter_map(id_of).map(|highest| Range::of(1, highest)).collect();
+                self.compare(out);
+            }),
+            Want::Count(then) => answer("counting leads", what).map(|count| {
+                if let Some(range) = self.ranges.last_mut() {
+                    *(if then { &mut range.then } else { &mut range.now }) = count.as_i64();
+                }
+                if out.quiet() {
+                    self.compared(out);
+                }
+            }),
+            Want::Ids(then) => rows("listing leads", what).map(|rows| {
+                if let Some(range) = self.ranges.last_mut() {
+                    *(if then { &mut range.ids_then } else { &mut range.ids_now }) = Some(ids(rows));
+                }
+                if out.quiet() {
+                    self.compared(out);
+                }
+            }),
+        };
+        if let Err(fault) = heard {
+            out.fail(fault);
+        }
+    }
+}
