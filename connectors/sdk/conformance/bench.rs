@@ -1,6 +1,6 @@
 //! One vendor set up for a case: connector, simulator, clock, token, and everything that was sent.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -10,12 +10,16 @@ use super::{Sample, Verdict, fail};
 use crate::Entry;
 use crate::sdk::manifest::{Auth, WriteSafety};
 use crate::sdk::{
-    Account, Act, Action, App, Connector, Cursor, Effect, Fault, Fields, Item, ItemKey, ItemResult, Manifest, Millis, Op, Output, Record,
-    Sandbox, SandboxRecord, State, TalkFault,
+    Account, AccountFacts, Act, Action, App, Connector, Cursor, Effect, Fault, Fields, Item, ItemKey, ItemResult, Manifest, Millis, Op,
+    Output, Record, Sandbox, SandboxRecord, State, TalkFault,
 };
 
 /// When every case begins.
 pub(super) const START: Millis = 1_790_000_000_000;
+/// Our app at the vendor.
+pub(super) const CLIENT: &str = "conformance-client";
+/// Where browsers come back to.
+pub(super) const REDIRECT: &str = "https://leads.example/oauth/callback";
 /// The app secret that sandboxes sign webhooks with.
 pub(super) const SECRET: &str = "conformance-client-secret";
 /// Where sandboxes send webhooks.
@@ -28,12 +32,13 @@ pub(super) struct Setup {
     pub connector: Rc<dyn Connector>,
     make_sandbox: fn(u64) -> Box<dyn Sandbox>,
     pub laws: Rc<RefCell<Laws>>,
+    facts: OnceCell<AccountFacts>,
 }
 
 impl Setup {
     pub fn new(entry: &Entry, sample: Sample) -> Self {
         let connector: Rc<dyn Connector> = Rc::from((entry.connector)());
-        Self { name: entry.name, sample, connector, make_sandbox: entry.sandbox, laws: Rc::default() }
+        Self { name: entry.name, sample, connector, make_sandbox: entry.sandbox, laws: Rc::default(), facts: OnceCell::new() }
     }
 
     pub fn manifest(&self) -> &Manifest {
@@ -57,18 +62,30 @@ impl Setup {
 
     /// A fresh simulator with our app and a grant, as an account is before its admin prepared it.
     pub fn bare_bench(&self) -> Bench {
+        let mut bench = self.unconnected_bench();
+        bench.token = bench.sandbox.token(START);
+        bench.account.external_id = self.external_id();
+        bench
+    }
+
+    /// The vendor's id of the account, learnt by connecting it once.
+    pub fn external_id(&self) -> Option<String> {
+        self.facts.get_or_init(|| super::oauth::facts(self)).external_id.clone()
+    }
+
+    /// A fresh simulator with our app, to which no partner has given access yet.
+    pub fn unconnected_bench(&self) -> Bench {
         let mut sandbox = (self.make_sandbox)(7);
         sandbox.register(App {
-            client_id: "conformance-client".into(),
+            client_id: CLIENT.into(),
             client_secret: SECRET.into(),
-            redirect_uri: "https://leads.example/oauth/callback".into(),
+            redirect_uri: REDIRECT.into(),
             webhook_url: Some(WEBHOOK_URL.into()),
         });
-        let token = sandbox.token(START);
         let account = Account {
             base_url: self.sample.base_url.into(),
             api_version: self.manifest().api_version.clone(),
-            external_id: self.sample.external_id.map(str::to_owned),
+            external_id: None,
             tenant: self.sample.tenant.map(str::to_owned),
             scopes: self.granted_scopes(),
         };
@@ -77,7 +94,7 @@ impl Setup {
             sample: self.sample.clone(),
             sandbox,
             now: START,
-            token,
+            token: String::new(),
             account,
             style: Style::Resend,
             trap: None,

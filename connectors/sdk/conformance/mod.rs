@@ -11,6 +11,7 @@ mod delivery;
 mod driver;
 mod laws;
 mod lint;
+mod oauth;
 mod polling;
 mod reading;
 mod report;
@@ -72,6 +73,7 @@ type Case = (&'static str, fn(&Setup) -> Verdict);
 fn cases() -> impl Iterator<Item = &'static Case> {
     [
         lint::CASES,
+        oauth::CASES,
         reading::CASES,
         polling::CASES,
         trouble::CASES,

@@ -1,9 +1,10 @@
 //! Checking, describing, reading by id, finding and following.
 
-use super::bench::{Setup, kind};
+use super::bench::{START, Setup, kind};
 use super::samples::{DOMAIN, email};
 use super::{Case, Verdict, ensure, fail, not_applicable};
 use crate::sdk::manifest::WriteSafety;
+use crate::sdk::record::{Moment, beside_record, history_of};
 use crate::sdk::{Act, Fault, Finding, Op, Output, Record, State};
 
 fn describe(setup: &Setup) -> Verdict {
@@ -139,6 +140,32 @@ fn fetch_merged(setup: &Setup) -> Verdict {
     ensure(record.state == State::Merged(survivor.clone()), || format!("a record merged into {survivor} comes back as {:?}", record.state))
 }
 
+/// A name that nothing stands behind is left out; a history, where kept, is a list of moments.
+fn fetch_history(setup: &Setup) -> Verdict {
+    let mut bench = setup.bench()?;
+    let id = bench.person(1)?;
+    let (field, value) = setup.sample.change;
+    bench.now += 60_000;
+    bench.change_by_hand(&id, field, value.into())?;
+    bench.now += 60_000;
+    let (history, nothing) = (history_of(field), beside_record("no_such_thing"));
+    let op = Op::Fetch {
+        object: setup.sample.object.into(),
+        ids: vec![id.clone()],
+        fields: vec![field.into(), history.clone(), nothing.clone()],
+    };
+    let records = match bench.finish(&op)? {
+        Output::Records(records) => records,
+        other => return fail(format!("a fetch must end in records, not {}", kind(&other))),
+    };
+    let record = the(&records, &id)?;
+    ensure(record.fields.get(field) == Some(&value.into()), || format!("`{field}` is {:?}", record.fields.get(field)))?;
+    ensure(!record.fields.contains_key(&nothing), || format!("`{nothing}`, behind which nothing stands, was answered"))?;
+    let Some(moments) = record.fields.get(&history) else { return not_applicable("the connector leaves histories out") };
+    let Ok(moments) = serde_json::from_value::<Vec<Moment>>(moments.clone()) else { return fail("the history is no list of moments") };
+    ensure(moments.iter().any(|moment| moment.value == value && moment.at >= START), || "the history does not know the last change".into())
+}
+
 fn fetch_full_batch(setup: &Setup) -> Verdict {
     let mut bench = setup.bench()?;
     let count = setup.manifest().read.batch;
@@ -251,6 +278,7 @@ pub(super) const CASES: &[Case] = &[
     ("fetch: deleted", fetch_deleted),
     ("fetch: merged", fetch_merged),
     ("fetch: full batch", fetch_full_batch),
+    ("fetch: history", fetch_history),
     ("find: by e-mail", |setup| find_with(setup, &email(2))),
     ("find: odd characters", find_odd),
     ("find: nobody", find_nothing),

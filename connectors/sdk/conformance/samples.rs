@@ -16,8 +16,6 @@ pub struct Sample {
     pub beside: &'static [&'static str],
     /// The account's base URL.
     pub base_url: &'static str,
-    /// The vendor's id of the account, as its simulator has it.
-    pub external_id: Option<&'static str>,
     /// The account's database or tenant, where paths name one.
     pub tenant: Option<&'static str>,
     /// The smallest valid record of this number, with an e-mail address of its own.
@@ -72,7 +70,6 @@ fn hubspot() -> Sample {
         object: "contact",
         beside: &[],
         base_url: "https://api.hubapi.com",
-        external_id: None,
         tenant: None,
         person: |n| fields(json!({"email": email(n), "firstname": "Kim", "lastname": format!("Number {n}")})),
         email_field: "email",
@@ -93,7 +90,6 @@ fn salesforce() -> Sample {
         object: "Lead",
         beside: &[],
         base_url: "https://conformance.my.salesforce.com",
-        external_id: None,
         tenant: None,
         person: |n| fields(json!({"Email": email(n), "FirstName": "Kim", "LastName": format!("Number {n}"), "Company": "Example"})),
         email_field: "Email",
@@ -114,7 +110,6 @@ fn tryton() -> Sample {
         object: "sale.opportunity",
         beside: &["party.party"],
         base_url: "https://tryton.example",
-        external_id: None,
         tenant: Some("crm"),
         person: |n| fields(json!({"party.email": email(n), "party.name": format!("Number {n}"), "description": format!("Lead {n}")})),
         email_field: "party.email",

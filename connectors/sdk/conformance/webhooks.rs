@@ -18,7 +18,7 @@ fn signed(setup: &Setup) -> Verdict<&Webhook> {
 
 fn key(setup: &Setup, id: &str, secret: &str) -> WebhookKey {
     let app_level = setup.manifest().webhook.as_ref().is_some_and(|webhook| webhook.app_level);
-    let account = if app_level { None } else { setup.sample.external_id.map(str::to_owned) };
+    let account = if app_level { None } else { setup.external_id() };
     WebhookKey { id: id.into(), secret: secret.as_bytes().to_vec(), account }
 }
 
@@ -192,9 +192,12 @@ fn other_account(setup: &Setup) -> Verdict {
     if facts(setup)?.app_level {
         let (bench, _, raws) = one(setup)?;
         let hints = hints(&bench, &[key(setup, "k", SECRET)], &raws)?;
-        return ensure(hints.iter().all(|hint| hint.account.is_some()), || "one address serves all accounts, and a hint names none".into());
+        let ours = setup.external_id();
+        return ensure(ours.is_some() && hints.iter().all(|hint| hint.account == ours), || {
+            "one address serves all accounts, and a hint does not name the account that the token answer names".into()
+        });
     }
-    if setup.sample.external_id.is_none() {
+    if setup.external_id().is_none() {
         return not_applicable("the vendor's webhooks do not name the account: the secret address does");
     }
     let (bench, _, raws) = one(setup)?;

@@ -111,7 +111,6 @@ pub(super) fn sample(name: &str) -> Option<Sample> {
         object: "row",
         beside: &[],
         base_url: "https://api.toy.example",
-        external_id: None,
         tenant: None,
         person: |n| fields(json!({"email": email(n), "name": format!("Number {n}")})),
         email_field: "email",
@@ -182,8 +181,8 @@ impl Connector for Toy {
         Ok(Incoming { hints: vec![hint], reply: Reply::ok() })
     }
 
-    fn account_facts(&self, _: &serde_json::Map<String, Value>) -> AccountFacts {
-        AccountFacts::default()
+    fn account_facts(&self, tokens: &serde_json::Map<String, Value>) -> AccountFacts {
+        AccountFacts { external_id: tokens.get("account").and_then(Value::as_str).map(str::to_owned), base_url: None }
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) struct ToySandbox {
     names: BTreeSet<String>,
     token: u64,
     expired: bool,
+    code: u64,
+    revoked: bool,
     faults: Vec<Fault>,
     late: Vec<(Millis, SandboxRequest)>,
     commit_lag: Millis,
@@ -105,6 +107,43 @@ impl ToySandbox {
             _ => drop(self.faults.remove(at)),
         }
         Some(taken)
+    }
+
+    /// The OAuth server: the code names the grant, and so does the refresh token.
+    fn page(&mut self, request: &SandboxRequest, now: Millis) -> Option<Response> {
+        let invalid = || Response::json(400, &json!({"error": "invalid_grant"}));
+        match request.path_only() {
+            "/authorize" if request.method == Method::Get => {
+                let kept = |name: &str| {
+                    let value = request.query(name).unwrap_or_default().replace('&', "&amp;");
+                    format!("<input name=\"{name}\" value=\"{value}\">")
+                };
+                let form = format!(
+                    "<form action=\"/authorize\">{}{}<button name=\"decision\" value=\"allow\">",
+                    kept("redirect_uri"),
+                    kept("state")
+                );
+                Some(Response { status: 200, headers: Vec::new(), body: form.into_bytes() })
+            }
+            "/authorize" => {
+                self.code += 1;
+                let state: String = url::form_urlencoded::byte_serialize(request.form("state")?.as_bytes()).collect();
+                let location = format!("{}?code={}&state={state}", request.form("redirect_uri")?, self.code);
+                Some(Response { status: 302, headers: vec![("location".into(), location)], body: Vec::new() })
+            }
+            "/token" => {
+                let by_code = request.form("code").and_then(|code| code.parse().ok());
+                if by_code.is_some_and(|code: u64| code == self.code) {
+                    self.code += 1;
+                    self.revoked = false;
+                } else if self.revoked || request.form("refresh_token").is_none() {
+                    return Some(invalid());
+                }
+                let token = self.token(now);
+                Some(Response::json(200, &json!({"access_token": token, "refresh_token": "toy-refresh", "account": "toy-1"})))
+            }
+            _ => None,
+        }
     }
 
     fn refused(&mut self, request: &SandboxRequest, now: Millis) -> Option<Response> {
@@ -203,6 +242,9 @@ impl Sandbox for ToySandbox {
         for (at, request) in due {
             self.answer(&request, at);
         }
+        if let Some(page) = self.page(request, now) {
+            return SandboxReply::Answer(page);
+        }
         if let Some(refused) = self.refused(request, now) {
             return SandboxReply::Answer(refused);
         }
@@ -280,7 +322,8 @@ impl Sandbox for ToySandbox {
         match fault {
             Fault::CommitLag { ms } | Fault::IndexLag { ms } => self.commit_lag = ms,
             Fault::DailyQuota { until } => self.quota_until = until,
-            Fault::ExpireAccessTokens | Fault::RevokeGrants => self.expired = true,
+            Fault::ExpireAccessTokens => self.expired = true,
+            Fault::RevokeGrants => (self.expired, self.revoked) = (true, true),
             counted => self.faults.push(counted),
         }
     }
