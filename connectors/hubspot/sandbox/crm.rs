@@ -1,0 +1,443 @@
+//! The object endpoints: one record, lists, batches, merge, deletion for privacy.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::answer::{Refusal, batch};
+use super::portal::{By, Portal};
+use super::schema::{self, Kind};
+use super::search;
+use super::store::Changes;
+use crate::sdk::{Method, Millis, Response};
+
+/// Most inputs of a batch.
+const MOST_INPUTS: usize = 100;
+
+/// A request to the API, taken apart.
+pub(super) struct Call<'a> {
+    pub method: Method,
+    /// The path below the version and area: for objects the type and what follows.
+    pub rest: &'a [&'a str],
+    pub query: Vec<(String, String)>,
+    pub body: Value,
+    pub now: Millis,
+}
+
+impl Call<'_> {
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// A list parameter: repeated, or joined by commas.
+    pub fn names(&self, name: &str) -> Vec<String> {
+        let given = self.query.iter().filter(|(n, _)| n == name).flat_map(|(_, v)| v.split(','));
+        given.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// The page size; HubSpot refuses more than `most`.
+    pub fn limit(&self, default: usize, most: usize) -> Result<usize, Refusal> {
+        let Some(given) = self.query("limit") else { return Ok(default) };
+        match given.parse::<usize>() {
+            Ok(limit) if (1..=most).contains(&limit) => Ok(limit),
+            _ => Err(Refusal::invalid(format!("Invalid page size {given}: it must be between 1 and {most}"))),
+        }
+    }
+}
+
+/// A text list member of a body.
+pub(super) fn texts(body: &Value, name: &str) -> Vec<String> {
+    body.get(name).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// An id as text or number.
+pub(super) fn id_of(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str().and_then(|text| text.parse().ok()))
+}
+
+/// Answers a request to `/crm/…/objects/{type}/…` except associations.
+pub(super) fn answer(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result<Response, Refusal> {
+    match (call.method, call.rest) {
+        (Method::Get, []) => list(portal, kind, call),
+        (Method::Post, []) => create(portal, kind, call),
+        (Method::Post, ["search"]) => search::answer(portal, kind, &call.body, call.now),
+        (Method::Post, ["merge"]) => merge(portal, kind, call),
+        (Method::Post, ["gdpr-delete"]) if kind == Kind::Contact => forget(portal, call),
+        (Method::Post, ["batch", "read"]) => batch_read(portal, kind, call),
+        (Method::Post, ["batch", "create"]) => batch_create(portal, kind, call),
+        (Method::Post, ["batch", "update"]) => batch_update(portal, kind, call),
+        (Method::Post, ["batch", "upsert"]) => batch_upsert(portal, kind, call),
+        (Method::Post, ["batch", "archive"]) => {
+            for input in inputs(call)? {
+                if let Some(id) = input.get("id").and_then(id_of) {
+                    portal.archive(kind, id, By::Api, call.now);
+                }
+            }
+            Ok(Response::empty(204))
+        }
+        (Method::Get, [id]) => {
+            let id = find(portal, kind, id, call.query("idProperty"))?;
+            let mut wanted = call.names("properties");
+            wanted.extend(call.names("propertiesWithHistory"));
+            let (id, row, version) = portal.visible(kind, id, call.now).ok_or_else(Refusal::not_found)?;
+            let mut out = portal.json(kind, id, row, version, &wanted);
+            add_links(portal, kind, id, call, &mut out);
+            add_history(call, &mut out);
+            Ok(Response::json(200, &out))
+        }
+        (Method::Patch, [id]) => {
+            let id = find(portal, kind, id, call.query("idProperty"))?;
+            let changes = accepted(portal, kind, &call.body)?;
+            let names = changes.keys().cloned().collect::<Vec<_>>();
+            let id = portal.update(kind, id, changes, By::Api, call.now)?;
+            Ok(Response::json(200, &written(portal, kind, id, &names)))
+        }
+        (Method::Delete, [id]) => {
+            if let Ok(id) = id.parse() {
+                portal.archive(kind, id, By::Api, call.now);
+            }
+            Ok(Response::empty(204))
+        }
+        _ => Err(Refusal::no_route()),
+    }
+}
+
+/// The id that a path or an input names, by id or by a unique property.
+fn find(portal: &Portal, kind: Kind, text: &str, id_property: Option<&str>) -> Result<u64, Refusal> {
+    match id_property {
+        None | Some("hs_object_id") => text.parse().map_err(|_| Refusal::not_found()),
+        Some(name) => {
+            check_id_property(portal, kind, name)?;
+            portal.table(kind).holder(name, text).ok_or_else(Refusal::not_found)
+        }
+    }
+}
+
+fn check_id_property(portal: &Portal, kind: Kind, name: &str) -> Result<(), Refusal> {
+    if portal.table(kind).is_unique(name) {
+        return Ok(());
+    }
+    Err(Refusal::invalid(format!("Property '{name}' is not a unique identifier property for {}", kind.plural()))
+        .with("propertyName", &[name]))
+}
+
+fn accepted(portal: &Portal, kind: Kind, body: &Value) -> Result<Changes, Refusal> {
+    let empty = Map::new();
+    let given = match body.get("properties") {
+        None => &empty,
+        Some(Value::Object(given)) => given,
+        Some(_) => return Err(Refusal::invalid("Invalid input JSON: properties must be an object")),
+    };
+    schema::accept(kind, &portal.table(kind).schema, given)
+}
+
+/// The current state of a record just written, with the properties written.
+fn written(portal: &Portal, kind: Kind, id: u64, names: &[String]) -> Value {
+    let Some((id, row)) = portal.table(kind).live(id) else { return Value::Null };
+    let mut wanted: Vec<String> = kind.defaults().iter().map(|name| (*name).to_owned()).collect();
+    wanted.extend(["hs_object_source", "hs_object_source_id", "hs_object_source_label"].map(str::to_owned));
+    wanted.extend_from_slice(names);
+    let mut out = portal.json(kind, id, row, row.latest(), &wanted);
+    // Properties without a value do not come back from a write unless they were written.
+    if let Some(properties) = out.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.retain(|name, value| !value.is_null() || names.contains(name));
+    }
+    out
+}
+
+fn list(portal: &Portal, kind: Kind, call: &Call<'_>) -> Result<Response, Refusal> {
+    let limit = call.limit(10, 100)?;
+    let archived = call.query("archived") == Some("true");
+    let after: u64 = match call.query("after").filter(|text| !text.is_empty()) {
+        None => 0,
+        Some(text) => text.parse().map_err(|_| Refusal::invalid("The after parameter is not a cursor of this list"))?,
+    };
+    let wanted = call.names("properties");
+    let table = portal.table(kind);
+    let seen = portal.read_time(call.now);
+    let mut rows = Vec::with_capacity(limit);
+    let mut next = None;
+    let ids: Box<dyn Iterator<Item = u64> + '_> =
+        if archived { Box::new(table.archived.range(after..).copied()) } else { Box::new(table.rows.range(after..).map(|(id, _)| *id)) };
+    for id in ids {
+        let Some((row, version)) = table.rows.get(&id).and_then(|row| Some((row, row.visible(seen)?))) else { continue };
+        if version.archived.is_some() != archived {
+            continue;
+        }
+        if rows.len() == limit {
+            next = Some(id);
+            break;
+        }
+        let mut out = portal.json(kind, id, row, version, &wanted);
+        add_links(portal, kind, id, call, &mut out);
+        rows.push(out);
+    }
+    let mut body = json!({ "results": rows });
+    if let Some(next) = next {
+        body["paging"] = json!({ "next": { "after": next.to_string(), "link": format!("https://api.hubapi.com/crm/v3/objects/{}?after={next}", kind.plural()) } });
+    }
+    Ok(Response::json(200, &body))
+}
+
+/// `associations=deals` adds the associated ids.
+fn add_links(portal: &Portal, kind: Kind, id: u64, call: &Call<'_>, out: &mut Value) {
+    for name in call.names("associations") {
+        let Some(to) = Kind::parse(&name) else { continue };
+        let relation = format!("{}_to_{}", kind.singular(), to.singular());
+        let links: Vec<Value> = portal.linked(kind, id, to).iter().map(|id| json!({ "id": id.to_string(), "type": relation })).collect();
+        if !links.is_empty() {
+            out["associations"][to.plural()] = json!({ "results": links });
+        }
+    }
+}
+
+/// Of a property's history only the present value is simulated.
+fn add_history(call: &Call<'_>, out: &mut Value) {
+    for name in call.names("propertiesWithHistory") {
+        let Some(value) = out.pointer("/properties").and_then(|p| p.get(&name)).and_then(Value::as_str).map(str::to_owned) else {
+            continue;
+        };
+        let at = out.get("updatedAt").cloned().unwrap_or_default();
+        let source = out.pointer("/properties/hs_object_source").cloned().unwrap_or_else(|| "CRM_UI".into());
+        out["propertiesWithHistory"][name] = json!([{ "value": value, "timestamp": at, "sourceType": source }]);
+    }
+}
+
+fn create(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result<Response, Refusal> {
+    let out = create_one(portal, kind, &call.body, call.now)?;
+    Ok(Response::json(201, &out))
+}
+
+fn create_one(portal: &mut Portal, kind: Kind, input: &Value, now: Millis) -> Result<Value, Refusal> {
+    let changes = accepted(portal, kind, input)?;
+    let mut links = Vec::new();
+    for association in input.get("associations").and_then(Value::as_array).into_iter().flatten() {
+        let to = association
+            .pointer("/to/id")
+            .and_then(id_of)
+            .ok_or_else(|| Refusal::invalid("Invalid input JSON: association without to.id"))?;
+        let type_id = association.pointer("/types/0/associationTypeId").and_then(Value::as_u64).unwrap_or_default() as u32;
+        let kinds = Kind::ALL.into_iter().find(|to_kind| {
+            Portal::default_type(kind, *to_kind) == type_id || (type_id == 1 && kind == Kind::Contact && *to_kind == Kind::Company)
+        });
+        let to_kind = kinds.ok_or_else(|| Refusal::invalid(format!("Association type {type_id} is not valid for {}", kind.plural())))?;
+        portal.table(to_kind).live(to).ok_or_else(Refusal::not_found)?;
+        links.push((to_kind, to, type_id));
+    }
+    if kind == Kind::Lead && !links.iter().any(|(kind, ..)| *kind == Kind::Contact) {
+        return Err(Refusal::invalid("A lead must be associated with a contact (association type 578)."));
+    }
+    let names = changes.keys().cloned().collect::<Vec<_>>();
+    let id = portal.create(kind, changes, By::Api, now)?;
+    for (to_kind, to, type_id) in links {
+        portal.link((kind, id), (to_kind, to), type_id, By::Api, now)?;
+    }
+    Ok(written(portal, kind, id, &names))
+}
+
+fn merge(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result<Response, Refusal> {
+    let id =
+        |name: &str| call.body.get(name).and_then(id_of).ok_or_else(|| Refusal::invalid(format!("Invalid input JSON: {name} is required")));
+    let id = portal.merge(kind, id("primaryObjectId")?, id("objectIdToMerge")?, By::Api, call.now)?;
+    Ok(Response::json(200, &written(portal, kind, id, &[])))
+}
+
+/// An email that is not known goes on the list that refuses it for ever.
+fn forget(portal: &mut Portal, call: &Call<'_>) -> Result<Response, Refusal> {
+    let given =
+        call.body.get("objectId").and_then(Value::as_str).ok_or_else(|| Refusal::invalid("Invalid input JSON: objectId is required"))?;
+    let by_email = call.body.get("idProperty").and_then(Value::as_str) == Some("email");
+    let table = portal.table(Kind::Contact);
+    let id = if by_email { table.holder("email", given) } else { given.parse().ok().and_then(|id| table.live(id)).map(|(id, _)| id) };
+    match id {
+        Some(id) => portal.forget(id, By::Api, call.now),
+        None if by_email => {
+            portal.table_mut(Kind::Contact).blocked.insert(given.trim().to_lowercase());
+        }
+        None => return Err(Refusal::not_found()),
+    }
+    Ok(Response::empty(204))
+}
+
+fn inputs<'a>(call: &'a Call<'_>) -> Result<&'a [Value], Refusal> {
+    let inputs =
+        call.body.get("inputs").and_then(Value::as_array).ok_or_else(|| Refusal::invalid("Invalid input JSON: inputs is required"))?;
+    if inputs.len() > MOST_INPUTS {
+        return Err(Refusal::invalid(format!("The maximum number of inputs supported in a batch request is {MOST_INPUTS}")));
+    }
+    Ok(inputs)
+}
+
+fn text<'a>(input: &'a Value, name: &str) -> Option<&'a str> {
+    input.get(name).and_then(Value::as_str)
+}
+
+/// The ids of a batch as text, refusing one that comes twice.
+fn distinct_ids(inputs: &[Value]) -> Result<Vec<String>, Refusal> {
+    let mut seen = BTreeSet::new();
+    let mut ids = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        let id = match input.get("id") {
+            Some(Value::String(id)) => id.clone(),
+            Some(Value::Number(id)) => id.to_string(),
+            _ => return Err(Refusal::invalid("Invalid input JSON: every input needs an id")),
+        };
+        if !seen.insert(id.to_lowercase()) {
+            return Err(Refusal::invalid(format!("Duplicate IDs found in batch input: [{id}]. IDs must be unique")).with("ids", &[&id]));
+        }
+        ids.push(id);
+    }
+    Ok(ids)
+}
+
+/// Refuses a batch that carries one email, or one value of a unique property, twice.
+fn distinct_values(portal: &Portal, kind: Kind, inputs: &[Value]) -> Result<(), Refusal> {
+    let table = portal.table(kind);
+    let mut seen = BTreeSet::new();
+    for (name, value) in inputs.iter().filter_map(|input| input.get("properties")?.as_object()).flatten() {
+        let Some(value) = value.as_str().filter(|value| !value.is_empty() && table.is_unique(name)) else { continue };
+        if !seen.insert((name.clone(), value.trim().to_lowercase())) {
+            return Err(Refusal::invalid(format!("Duplicate values found in batch input for the unique property {name}"))
+                .with("propertyName", &[name]));
+        }
+    }
+    Ok(())
+}
+
+fn batch_read(portal: &Portal, kind: Kind, call: &Call<'_>) -> Result<Response, Refusal> {
+    let inputs = inputs(call)?;
+    let id_property = text(&call.body, "idProperty").filter(|name| *name != "hs_object_id");
+    if let Some(name) = id_property {
+        check_id_property(portal, kind, name)?;
+    }
+    let wanted: Vec<String> = texts(&call.body, "properties").into_iter().chain(texts(&call.body, "propertiesWithHistory")).collect();
+    let (mut results, mut missing) = (Vec::new(), Vec::new());
+    let mut answered = BTreeSet::new();
+    for id in distinct_ids(inputs)? {
+        let found = find(portal, kind, &id, id_property).ok().and_then(|id| portal.visible(kind, id, call.now));
+        match found {
+            Some((id, row, version)) if answered.insert(id) => results.push(portal.json(kind, id, row, version, &wanted)),
+            Some(_) => {}
+            None => missing.push(id),
+        }
+    }
+    // The order of results is not promised.
+    results.reverse();
+    let errors = if missing.is_empty() {
+        Vec::new()
+    } else {
+        let missing: Vec<&str> = missing.iter().map(String::as_str).collect();
+        let message = format!(
+            "Could not get some {} objects, they may be deleted or not exist. Check that ids are valid.",
+            kind.singular().to_uppercase()
+        );
+        vec![Refusal::new(404, "OBJECT_NOT_FOUND", message).with("ids", &missing).entry(None)]
+    };
+    Ok(batch(200, results, errors, call.now))
+}
+
+fn batch_create(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result<Response, Refusal> {
+    let inputs = inputs(call)?;
+    distinct_values(portal, kind, inputs)?;
+    let traces: BTreeSet<&str> = inputs.iter().filter_map(|input| text(input, "objectWriteTraceId")).collect();
+    let partial = traces.len() == inputs.len();
+    if !partial {
+        // All or nothing: look first.
+        for input in inputs {
+            let changes = accepted(portal, kind, input)?;
+            portal.table(kind).check_unique(None, &changes)?;
+        }
+    }
+    let (mut results, mut errors) = (Vec::new(), Vec::new());
+    for input in inputs {
+        match create_one(portal, kind, input, call.now) {
+            Ok(out) => results.push(out),
+            Err(refusal) if partial => errors.push(refusal.entry(text(input, "objectWriteTraceId"))),
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    results.reverse();
+    Ok(batch(201, results, errors, call.now))
+}
+
+fn batch_update(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result<Response, Refusal> {
+    let inputs = inputs(call)?;
+    let ids = distinct_ids(inputs)?;
+    distinct_values(portal, kind, inputs)?;
+    let (mut results, mut errors) = (Vec::new(), Vec::new());
+    for (input, id) in inputs.iter().zip(ids) {
+        let trace = text(input, "objectWriteTraceId");
+        let done = find(portal, kind, &id, text(input, "idProperty")).and_then(|id| {
+            let changes = accepted(portal, kind, input)?;
+            let names = changes.keys().cloned().collect::<Vec<_>>();
+            let id = portal.update(kind, id, changes, By::Api, call.now)?;
+            Ok(written(portal, kind, id, &names))
+        });
+        match done {
+            Ok(out) => results.push(out),
+            Err(refusal) if refusal.status == 404 => {
+                let message = "Could not get some objects, they may be deleted or not exist. Check that ids are valid.";
+                errors.push(Refusal::new(404, "OBJECT_NOT_FOUND", message).with("ids", &[&id]).entry(trace));
+            }
+            Err(refusal) => errors.push(refusal.entry(trace)),
+        }
+    }
+    results.reverse();
+    Ok(batch(200, results, errors, call.now))
+}
+
+fn batch_upsert(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result<Response, Refusal> {
+    let inputs = inputs(call)?;
+    let ids = distinct_ids(inputs)?;
+    distinct_values(portal, kind, inputs)?;
+    let mut by_email = false;
+    for input in inputs {
+        let name = text(input, "idProperty").ok_or_else(|| Refusal::invalid("Invalid input JSON: idProperty is required"))?;
+        check_id_property(portal, kind, name)?;
+        by_email |= name == "email";
+    }
+    if by_email {
+        // By email one bad input fails the call: look first.
+        for (input, id) in inputs.iter().zip(&ids) {
+            upsert_changes(portal, kind, input, id)?;
+        }
+    }
+    let (mut results, mut errors) = (Vec::new(), Vec::new());
+    for (input, id) in inputs.iter().zip(&ids) {
+        match upsert_one(portal, kind, input, id, call.now) {
+            Ok(out) => results.push(out),
+            Err(refusal) => errors.push(refusal.entry(text(input, "objectWriteTraceId"))),
+        }
+    }
+    results.reverse();
+    Ok(batch(200, results, errors, call.now))
+}
+
+/// The record that an upsert meets, if any, and the values to write.
+fn upsert_changes(portal: &Portal, kind: Kind, input: &Value, id: &str) -> Result<(Option<u64>, Changes), Refusal> {
+    let name = text(input, "idProperty").unwrap_or_default();
+    let held = portal.table(kind).holder(name, id);
+    let mut properties = input.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+    if held.is_none() {
+        properties.insert(name.to_owned(), id.into());
+    }
+    let changes = schema::accept(kind, &portal.table(kind).schema, &properties)?;
+    portal.table(kind).check_unique(held, &changes)?;
+    Ok((held, changes))
+}
+
+fn upsert_one(portal: &mut Portal, kind: Kind, input: &Value, id: &str, now: Millis) -> Result<Value, Refusal> {
+    let (held, changes) = upsert_changes(portal, kind, input, id)?;
+    let mut names = changes.keys().cloned().collect::<Vec<_>>();
+    names.extend(text(input, "idProperty").map(str::to_owned));
+    if held.is_none() && kind == Kind::Lead {
+        return Err(Refusal::invalid("A lead must be associated with a contact (association type 578)."));
+    }
+    let id = match held {
+        Some(id) => portal.update(kind, id, changes, By::Api, now)?,
+        None => portal.create(kind, changes, By::Api, now)?,
+    };
+    let mut out = written(portal, kind, id, &names);
+    out["new"] = held.is_none().into();
+    Ok(out)
+}

@@ -1,0 +1,468 @@
+//! Object types, their properties, and which values HubSpot takes.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::answer::{Refusal, iso};
+use crate::sdk::Millis;
+
+/// The objects simulated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Contact,
+    Company,
+    Deal,
+    Lead,
+}
+
+impl Kind {
+    pub const ALL: [Self; 4] = [Self::Contact, Self::Company, Self::Deal, Self::Lead];
+
+    /// By path name, type id, or singular name.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "contacts" | "contact" | "0-1" => Some(Self::Contact),
+            "companies" | "company" | "0-2" => Some(Self::Company),
+            "deals" | "deal" | "0-3" => Some(Self::Deal),
+            "leads" | "lead" | "0-136" => Some(Self::Lead),
+            _ => None,
+        }
+    }
+
+    pub fn singular(self) -> &'static str {
+        match self {
+            Self::Contact => "contact",
+            Self::Company => "company",
+            Self::Deal => "deal",
+            Self::Lead => "lead",
+        }
+    }
+
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Contact => "contacts",
+            Self::Company => "companies",
+            Self::Deal => "deals",
+            Self::Lead => "leads",
+        }
+    }
+
+    pub fn type_id(self) -> &'static str {
+        match self {
+            Self::Contact => "0-1",
+            Self::Company => "0-2",
+            Self::Deal => "0-3",
+            Self::Lead => "0-136",
+        }
+    }
+
+    /// The property with the time of the last change.
+    pub fn modified(self) -> &'static str {
+        if self == Self::Contact { "lastmodifieddate" } else { "hs_lastmodifieddate" }
+    }
+
+    /// The property with the time of creation.
+    pub fn created(self) -> &'static str {
+        if self == Self::Lead { "hs_createdate" } else { "createdate" }
+    }
+
+    /// What an answer carries when no properties are asked for.
+    pub fn defaults(self) -> &'static [&'static str] {
+        match self {
+            Self::Contact => &["email", "firstname", "lastname"],
+            Self::Company => &["domain", "name"],
+            Self::Deal => &["amount", "closedate", "dealname", "dealstage", "pipeline"],
+            Self::Lead => &[],
+        }
+    }
+
+    /// At least one of these must be given on create.
+    pub fn needs_one_of(self) -> &'static [&'static str] {
+        match self {
+            Self::Contact => &["email", "firstname", "lastname"],
+            Self::Company => &["name", "domain"],
+            Self::Deal => &["dealname"],
+            Self::Lead => &["hs_lead_name"],
+        }
+    }
+}
+
+/// A property definition.
+#[derive(Debug, Clone)]
+pub(super) struct Property {
+    pub label: String,
+    pub kind: &'static str,
+    pub field_kind: String,
+    pub group: String,
+    pub description: String,
+    /// Label and stored value.
+    pub options: Vec<(String, String)>,
+    pub unique: bool,
+    pub calculated: bool,
+    pub read_only: bool,
+    pub built_in: bool,
+    pub hidden: bool,
+    pub external_options: bool,
+    pub archived: bool,
+    pub at: Millis,
+}
+
+impl Property {
+    fn built_in(kind: Kind, name: &str, type_name: &'static str, field_kind: &str) -> Self {
+        Self {
+            label: label(name),
+            kind: type_name,
+            field_kind: field_kind.into(),
+            group: format!("{}information", kind.singular()),
+            description: String::new(),
+            options: Vec::new(),
+            unique: false,
+            calculated: false,
+            read_only: false,
+            built_in: true,
+            hidden: false,
+            external_options: false,
+            archived: false,
+            at: 0,
+        }
+    }
+
+    /// A property as an admin makes it.
+    pub fn custom(name: &str, unique: bool, options: &[String], group: &str, at: Millis) -> Self {
+        let (kind, field_kind) = if options.is_empty() { ("string", "text") } else { ("enumeration", "select") };
+        Self {
+            label: label(name),
+            kind,
+            field_kind: field_kind.into(),
+            group: group.into(),
+            options: options.iter().map(|value| (label(value), value.clone())).collect(),
+            unique,
+            built_in: false,
+            at,
+            ..Self::built_in(Kind::Contact, name, kind, field_kind)
+        }
+    }
+
+    /// The definition as the properties API answers it.
+    pub fn json(&self, name: &str) -> Value {
+        let options: Vec<Value> = self
+            .options
+            .iter()
+            .enumerate()
+            .map(|(order, (label, value))| {
+                json!({ "label": label, "value": value, "displayOrder": order, "hidden": false, "description": "" })
+            })
+            .collect();
+        let mut out = json!({
+            "updatedAt": iso(self.at),
+            "createdAt": iso(self.at),
+            "name": name,
+            "label": self.label,
+            "type": self.kind,
+            "fieldType": self.field_kind,
+            "description": self.description,
+            "groupName": self.group,
+            "options": options,
+            "displayOrder": -1,
+            "calculated": self.calculated,
+            "externalOptions": self.external_options,
+            "archived": self.archived,
+            "hasUniqueValue": self.unique,
+            "hidden": self.hidden,
+            "modificationMetadata": {
+                "archivable": !self.built_in,
+                "readOnlyDefinition": self.built_in,
+                "readOnlyValue": self.read_only || self.calculated,
+            },
+            "formField": !self.read_only && !self.calculated,
+            "dataSensitivity": "non_sensitive",
+        });
+        if self.built_in {
+            out["hubspotDefined"] = true.into();
+        }
+        if self.external_options {
+            out["referencedObjectType"] = "OWNER".into();
+        }
+        out
+    }
+}
+
+fn label(name: &str) -> String {
+    let words = name.replace('_', " ");
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+const LEAD_STATUS: [&str; 8] =
+    ["NEW", "OPEN", "IN_PROGRESS", "OPEN_DEAL", "UNQUALIFIED", "ATTEMPTED_TO_CONTACT", "CONNECTED", "BAD_TIMING"];
+pub(super) const LIFECYCLE: [&str; 8] =
+    ["subscriber", "lead", "marketingqualifiedlead", "salesqualifiedlead", "opportunity", "customer", "evangelist", "other"];
+/// Stage, label, closed, won.
+pub(super) const DEAL_STAGES: [(&str, &str, bool, &str); 7] = [
+    ("appointmentscheduled", "Appointment Scheduled", false, "0.2"),
+    ("qualifiedtobuy", "Qualified To Buy", false, "0.4"),
+    ("presentationscheduled", "Presentation Scheduled", false, "0.6"),
+    ("decisionmakerboughtin", "Decision Maker Bought-In", false, "0.8"),
+    ("contractsent", "Contract Sent", false, "0.9"),
+    ("closedwon", "Closed Won", true, "1.0"),
+    ("closedlost", "Closed Lost", true, "0.0"),
+];
+/// Stage, label, state.
+pub(super) const LEAD_STAGES: [(&str, &str, &str); 5] = [
+    ("new-stage-id", "New", "NEW"),
+    ("attempting-stage-id", "Attempting", "IN_PROGRESS"),
+    ("connected-stage-id", "Connected", "IN_PROGRESS"),
+    ("qualified-stage-id", "Qualified", "QUALIFIED"),
+    ("unqualified-stage-id", "Disqualified", "UNQUALIFIED"),
+];
+const LEAD_TYPES: [&str; 3] = ["NEW_BUSINESS", "UPSELL", "RE_ATTEMPTING"];
+const LEAD_LABELS: [&str; 3] = ["HOT", "WARM", "COLD"];
+const INDUSTRIES: [&str; 12] = [
+    "ACCOUNTING",
+    "AUTOMOTIVE",
+    "BANKING",
+    "COMPUTER_SOFTWARE",
+    "CONSTRUCTION",
+    "EDUCATION_MANAGEMENT",
+    "FINANCIAL_SERVICES",
+    "HOSPITAL_HEALTH_CARE",
+    "INFORMATION_TECHNOLOGY_AND_SERVICES",
+    "MACHINERY",
+    "MARKETING_AND_ADVERTISING",
+    "RETAIL",
+];
+
+/// The properties that an account has from the start (those that matter here).
+pub(super) fn defaults(kind: Kind) -> BTreeMap<String, Property> {
+    let mut all = BTreeMap::new();
+    let mut add = |names: &[&str], type_name: &'static str, field_kind: &str| {
+        for name in names {
+            all.insert((*name).to_owned(), Property::built_in(kind, name, type_name, field_kind));
+        }
+    };
+    add(&[kind.created(), kind.modified()], "datetime", "date");
+    add(&["hs_object_id"], "number", "number");
+    add(&["hs_object_source", "hs_object_source_id", "hs_object_source_label", "hs_merged_object_ids"], "string", "text");
+    add(&["hubspot_owner_id", "hs_pipeline", "hs_pipeline_stage"], "enumeration", "select");
+    match kind {
+        Kind::Contact => {
+            add(
+                &[
+                    "email",
+                    "firstname",
+                    "lastname",
+                    "company",
+                    "website",
+                    "jobtitle",
+                    "city",
+                    "state",
+                    "zip",
+                    "country",
+                    "address",
+                    "industry",
+                ],
+                "string",
+                "text",
+            );
+            add(&["message", "hs_additional_emails"], "string", "textarea");
+            add(&["phone", "mobilephone"], "string", "phonenumber");
+            add(&["numemployees"], "enumeration", "select");
+            add(&["annualrevenue", "hs_language", "hs_email_domain"], "string", "text");
+            add(&["lifecyclestage", "hs_lead_status"], "enumeration", "radio");
+            add(&["hs_email_optout"], "bool", "booleancheckbox");
+            add(&["hs_legal_basis"], "enumeration", "checkbox");
+            add(&["num_associated_deals"], "number", "number");
+        }
+        Kind::Company => {
+            add(&["name", "domain", "website", "city", "state", "zip", "country", "address", "description"], "string", "text");
+            add(&["phone"], "string", "phonenumber");
+            add(&["industry"], "enumeration", "select");
+            add(&["numberofemployees", "annualrevenue"], "number", "number");
+            add(&["lifecyclestage", "hs_lead_status"], "enumeration", "radio");
+        }
+        Kind::Deal => {
+            add(&["dealname", "description", "closed_lost_reason", "closed_won_reason"], "string", "text");
+            add(&["pipeline", "dealstage"], "enumeration", "select");
+            add(&["dealtype"], "enumeration", "radio");
+            add(&["amount"], "number", "number");
+            add(&["deal_currency_code"], "string", "text");
+            add(&["closedate"], "datetime", "date");
+            add(&["hs_is_closed", "hs_is_closed_won"], "bool", "calculation_equation");
+        }
+        Kind::Lead => {
+            add(&["hs_lead_name"], "string", "text");
+            add(&["hs_lead_type", "hs_lead_label"], "enumeration", "select");
+        }
+    }
+    let mut options = |name: &str, values: &[&str]| {
+        if let Some(property) = all.get_mut(name) {
+            property.options = values.iter().map(|value| (label(&value.to_lowercase()), (*value).to_owned())).collect();
+        }
+    };
+    options("hs_lead_status", &LEAD_STATUS);
+    options("lifecyclestage", &LIFECYCLE);
+    options("numemployees", &["1-5", "5-25", "25-50", "50-100", "100-500", "500-1000", "1000+"]);
+    options("industry", if kind == Kind::Company { &INDUSTRIES } else { &[] });
+    options("dealtype", &["newbusiness", "existingbusiness"]);
+    options("pipeline", &["default"]);
+    options("dealstage", &DEAL_STAGES.map(|stage| stage.0));
+    options("hs_lead_type", &LEAD_TYPES);
+    options("hs_lead_label", &LEAD_LABELS);
+    options(
+        "hs_legal_basis",
+        &[
+            "Legitimate interest – prospect/lead",
+            "Legitimate interest – existing customer",
+            "Performance of a contract",
+            "Freely given consent from contact",
+            "Not applicable",
+        ],
+    );
+    if kind == Kind::Lead {
+        options("hs_pipeline", &["lead-pipeline-id"]);
+        options("hs_pipeline_stage", &LEAD_STAGES.map(|stage| stage.0));
+    } else {
+        all.remove("hs_pipeline");
+        all.remove("hs_pipeline_stage");
+    }
+    for name in [
+        kind.created(),
+        kind.modified(),
+        "hs_object_id",
+        "hs_object_source",
+        "hs_object_source_id",
+        "hs_object_source_label",
+        "hs_merged_object_ids",
+        "hs_email_optout",
+        "hs_additional_emails",
+    ] {
+        if let Some(property) = all.get_mut(name) {
+            property.read_only = true;
+        }
+    }
+    for name in ["hs_email_domain", "num_associated_deals", "hs_is_closed", "hs_is_closed_won"] {
+        if let Some(property) = all.get_mut(name) {
+            property.calculated = true;
+        }
+    }
+    if let Some(property) = all.get_mut("hubspot_owner_id") {
+        property.external_options = true;
+    }
+    all
+}
+
+/// What is wrong with one value.
+struct Issue {
+    code: &'static str,
+    name: String,
+    message: String,
+}
+
+/// Checks and normalises what a client sends; `None` clears.
+pub(super) fn accept(
+    kind: Kind,
+    schema: &BTreeMap<String, Property>,
+    given: &serde_json::Map<String, Value>,
+) -> Result<BTreeMap<String, Option<String>>, Refusal> {
+    let mut issues = Vec::new();
+    let mut accepted = BTreeMap::new();
+    for (name, value) in given {
+        let text = match value {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let mut issue = |code, message| issues.push(Issue { code, name: name.clone(), message });
+        let Some(property) = schema.get(name).filter(|property| !property.archived) else {
+            issue("PROPERTY_DOESNT_EXIST", format!("Property \"{name}\" does not exist"));
+            continue;
+        };
+        if property.read_only || property.calculated {
+            issue("READ_ONLY_VALUE", format!("\"{name}\" is a read only property; its value cannot be set."));
+            continue;
+        }
+        if text.is_empty() {
+            accepted.insert(name.clone(), None);
+            continue;
+        }
+        match normal(kind, name, property, &text) {
+            Ok(text) => {
+                accepted.insert(name.clone(), Some(text));
+            }
+            Err((code, message)) => issue(code, message),
+        }
+    }
+    if issues.is_empty() { Ok(accepted) } else { Err(refusal(&issues)) }
+}
+
+/// The value as HubSpot stores it.
+fn normal(kind: Kind, name: &str, property: &Property, text: &str) -> Result<String, (&'static str, String)> {
+    if kind == Kind::Contact && name == "email" {
+        let text = text.trim().to_lowercase();
+        let valid = text.split_once('@').is_some_and(|(local, domain)| {
+            !local.is_empty()
+                && domain.contains('.')
+                && !domain.starts_with('.')
+                && !domain.ends_with('.')
+                && text.matches('@').count() == 1
+                && text.chars().all(|c| !c.is_whitespace() && !c.is_control())
+        });
+        return if valid { Ok(text) } else { Err(("INVALID_EMAIL", format!("Email address {text} is invalid"))) };
+    }
+    match property.kind {
+        "number" if text.trim().parse::<f64>().is_err() => Err(("INVALID_LONG", format!("{text} was not a valid number."))),
+        "bool" if !matches!(text, "true" | "false") => {
+            Err(("INVALID_OPTION", format!("{text} was not one of the allowed options: [true, false]")))
+        }
+        "date" | "datetime" => instant(text).map(iso).ok_or_else(|| ("INVALID_DATE", format!("{text} was not a valid date."))),
+        "enumeration" if !property.options.is_empty() => {
+            let unknown =
+                text.split(';').filter(|part| !part.is_empty()).find(|part| !property.options.iter().any(|(_, value)| value == part));
+            match unknown {
+                Some(part) => {
+                    let allowed: Vec<&str> = property.options.iter().map(|(_, value)| value.as_str()).collect();
+                    Err(("INVALID_OPTION", format!("{part} was not one of the allowed options: [{}]", allowed.join(", "))))
+                }
+                None => Ok(text.to_owned()),
+            }
+        }
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// A date, a date-time or epoch milliseconds.
+pub(super) fn instant(text: &str) -> Option<Millis> {
+    let text = text.trim();
+    if let Ok(millis) = text.parse::<Millis>() {
+        return Some(millis);
+    }
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Some(time.as_millisecond());
+    }
+    let date: jiff::civil::Date = text.parse().ok()?;
+    Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_millisecond())
+}
+
+/// The message holds JSON inside its text, as HubSpot's does.
+fn refusal(issues: &[Issue]) -> Refusal {
+    let inner: Vec<Value> = issues
+        .iter()
+        .map(|issue| {
+            json!({
+                "isValid": false,
+                "message": issue.message,
+                "error": issue.code,
+                "name": issue.name,
+                "localizedErrorMessage": issue.message,
+                "portalId": 0,
+            })
+        })
+        .collect();
+    let mut refusal = Refusal::invalid(format!("Property values were not valid: {}", Value::Array(inner)));
+    refusal.errors = issues
+        .iter()
+        .map(|issue| json!({ "message": issue.message, "code": issue.code, "context": { "propertyName": [issue.name] } }))
+        .collect();
+    refusal
+}

@@ -1,0 +1,396 @@
+//! Writing: batch upsert by the marker, batch update by id, settling what is in doubt, erasing.
+//!
+//! Creates go through `batch/upsert` with the marker as `idProperty`, so that sending one twice
+//! makes one record. What one batch may not hold twice (a marker, an id, an email) is spread over
+//! several batches. A refused batch is narrowed: named culprits leave it, else it is halved.
+
+use std::collections::{HashSet, VecDeque};
+
+use serde_json::{Value, json};
+
+use super::api::{self, Api, BATCH, GENERAL, Outbox};
+use super::error::{self, Problem};
+use super::read::batch_read;
+use crate::sdk::{
+    Doubt, Effect, Fields, Heard, Item, ItemFault, ItemKey, ItemResult, Made, Method, Millis, Output, Request, Response, Step, Tag, Talk,
+    TalkFault,
+};
+
+/// A record that already carries our marker and is no older than this was made by an earlier try of
+/// the same create.
+const SAME_CREATE: Millis = 15 * 60_000;
+
+/// Creates and updates.
+pub(super) struct Write {
+    api: Api,
+    object: String,
+    marker_field: String,
+    items: Vec<Item>,
+    queue: VecDeque<Turn>,
+    asked: Option<Turn>,
+    out: Outbox,
+}
+
+/// One request to come: indices into `items`.
+#[derive(Debug)]
+enum Turn {
+    Upsert(Vec<usize>),
+    Update(Vec<usize>),
+    /// An update found nothing under its id: gone, or merged?
+    Look(usize),
+}
+
+impl Write {
+    pub fn new(api: Api, object: String, marker_field: String, items: Vec<Item>) -> Self {
+        let (creates, updates): (Vec<usize>, Vec<usize>) = (0..items.len()).partition(|&i| matches!(items[i], Item::Create { .. }));
+        let mut queue: VecDeque<Turn> = batches(&object, &items, &creates).into_iter().map(Turn::Upsert).collect();
+        queue.extend(batches(&object, &items, &updates).into_iter().map(Turn::Update));
+        let mut talk = Self { api, object, marker_field, items, queue, asked: None, out: Outbox::default() };
+        talk.go_on();
+        talk
+    }
+
+    fn go_on(&mut self) {
+        let Some(turn) = self.queue.pop_front() else { return self.out.push(Step::Done(Output::Done)) };
+        let (request, effect) = match &turn {
+            Turn::Upsert(group) => (self.batch("/batch/upsert", group), Effect::Keyed(self.keys(group))),
+            Turn::Update(group) => (self.batch("/batch/update", group), Effect::Keyed(self.keys(group))),
+            Turn::Look(index) => {
+                (Request::get(format!("{}?properties=hs_object_id", self.api.record(&self.object, self.name(*index)))), Effect::Read)
+            }
+        };
+        self.out.ask(request, effect, GENERAL);
+        self.asked = Some(turn);
+    }
+
+    fn keys(&self, group: &[usize]) -> Vec<ItemKey> {
+        group.iter().map(|&i| self.items[i].key().clone()).collect()
+    }
+
+    /// What HubSpot knows the item by: marker or id.
+    fn name(&self, index: usize) -> &str {
+        match &self.items[index] {
+            Item::Create { marker, .. } => marker,
+            Item::Update { id, .. } => id,
+        }
+    }
+
+    fn batch(&self, tail: &str, group: &[usize]) -> Request {
+        let inputs: Vec<Value> = group
+            .iter()
+            .map(|&index| {
+                let item = &self.items[index];
+                let mut properties = api::properties(item.fields());
+                let mut input = json!({ "id": self.name(index), "objectWriteTraceId": item.key() });
+                if let Item::Create { marker, .. } = item {
+                    input["idProperty"] = self.marker_field.as_str().into();
+                    properties.insert(self.marker_field.clone(), marker.as_str().into());
+                }
+                input["properties"] = Value::Object(properties);
+                input
+            })
+            .collect();
+        Request::json(Method::Post, self.api.objects(&self.object, tail), &json!({ "inputs": inputs }))
+    }
+
+    fn settle(&mut self, index: usize, result: ItemResult) {
+        self.out.push(Step::Item(self.items[index].key().clone(), result));
+    }
+
+    fn settle_all(&mut self, group: &[usize], result: &ItemResult) {
+        for &index in group {
+            self.settle(index, result.clone());
+        }
+    }
+
+    fn take_batch(&mut self, group: Vec<usize>, again: fn(Vec<usize>) -> Turn, heard: Heard<'_>) {
+        match heard {
+            Heard::NotSent(_) => self.settle_all(&group, &ItemResult::Refused(passing("not_sent"))),
+            Heard::Unknown => self.settle_all(&group, &ItemResult::InDoubt),
+            Heard::Answer(response) if response.is_success() => match response.value() {
+                Some(body) => self.take_results(group, again, &body),
+                // Cut short: the vendor did it, but what it answered is lost.
+                None => self.settle_all(&group, &ItemResult::InDoubt),
+            },
+            Heard::Answer(response) if response.status >= 500 => self.settle_all(&group, &ItemResult::InDoubt),
+            Heard::Answer(response) => self.take_refusal(group, again, response),
+        }
+    }
+
+    /// A batch that was carried out, perhaps in part. Results come in any order.
+    fn take_results(&mut self, group: Vec<usize>, again: fn(Vec<usize>) -> Turn, body: &Value) {
+        let started = body.get("startedAt").and_then(Value::as_str).and_then(api::millis);
+        let (results, errors) = (api::list(body, "results"), api::list(body, "errors"));
+        let alone = group.len() == 1;
+        let mut unclear = Vec::new();
+        for index in group {
+            let result =
+                results.iter().find(|r| self.is_result(index, r)).or_else(|| results.first().filter(|_| alone && errors.is_empty()));
+            if let Some(result) = result {
+                let written = self.written(index, result, started);
+                self.settle(index, written);
+                continue;
+            }
+            let problem = errors.iter().map(Problem::read).find(|problem| self.is_named(index, problem) || alone);
+            match problem {
+                Some(problem) => self.refuse(index, 207, &problem),
+                None if alone => self.settle(index, ItemResult::InDoubt),
+                None => unclear.push(index),
+            }
+        }
+        // Neither a result nor an error names these: alone there can be no doubt which answer is whose.
+        for index in unclear.into_iter().rev() {
+            self.queue.push_front(again(vec![index]));
+        }
+    }
+
+    fn is_result(&self, index: usize, result: &Value) -> bool {
+        let trace = result.get("objectWriteTraceId").and_then(Value::as_str);
+        if trace == Some(self.items[index].key().as_str()) {
+            return true;
+        }
+        match &self.items[index] {
+            Item::Create { marker, .. } => {
+                let held = result.get("properties").and_then(|p| p.get(&self.marker_field)).and_then(Value::as_str);
+                held.is_some_and(|held| held.eq_ignore_ascii_case(marker))
+            }
+            Item::Update { id, .. } => api::id_of(result).as_ref() == Some(id) || api::merged_ids(result).contains(id),
+        }
+    }
+
+    fn is_named(&self, index: usize, problem: &Problem) -> bool {
+        let (key, name) = (self.items[index].key(), self.name(index));
+        problem.context.iter().any(|value| value == key || value == name)
+    }
+
+    fn written(&self, index: usize, result: &Value, started: Option<Millis>) -> ItemResult {
+        let Some(id) = api::id_of(result) else { return ItemResult::InDoubt };
+        let item = &self.items[index];
+        let made = match item {
+            // Written to the record that the old id was merged into; from now on under its new id.
+            Item::Update { id: known, .. } if *known != id => return ItemResult::Moved(id),
+            Item::Update { .. } => Made::Unknown,
+            Item::Create { .. } if result.get("new").and_then(Value::as_bool) == Some(true) => Made::Created,
+            Item::Create { .. } => made_since(result, started.map(|at| at - SAME_CREATE)),
+        };
+        let held = result.get("properties");
+        let shadow = item.fields().keys().filter_map(|name| Some((name.clone(), held?.get(name)?.clone()))).collect();
+        ItemResult::Written { id, made, shadow }
+    }
+
+    fn refuse(&mut self, index: usize, status: u16, problem: &Problem) {
+        match (&self.items[index], &problem.existing) {
+            (Item::Create { .. }, Some(id)) => self.settle(index, ItemResult::Exists(id.clone())),
+            (Item::Update { .. }, None) if status == 404 || problem.missing() => self.queue.push_front(Turn::Look(index)),
+            _ => self.settle(index, ItemResult::Refused(problem.item_fault(status, &self.marker_field))),
+        }
+    }
+
+    /// A batch of which nothing was done.
+    fn take_refusal(&mut self, group: Vec<usize>, again: fn(Vec<usize>) -> Turn, response: &Response) {
+        let problem = response.value().map(|body| Problem::read(&body)).unwrap_or_default();
+        if let [index] = group[..] {
+            return self.refuse(index, response.status, &problem);
+        }
+        if matches!(response.status, 401 | 403) {
+            return self.settle_all(&group, &ItemResult::Refused(problem.item_fault(response.status, &self.marker_field)));
+        }
+        let unknown = problem.unknown_properties();
+        let marker_unknown = unknown.contains(&self.marker_field.as_str());
+        let (bad, good): (Vec<usize>, Vec<usize>) =
+            group.iter().partition(|&&i| marker_unknown || unknown.iter().any(|name| self.items[i].fields().contains_key(*name)));
+        if !bad.is_empty() {
+            self.settle_all(&bad, &ItemResult::Refused(problem.item_fault(response.status, &self.marker_field)));
+            if !good.is_empty() {
+                self.queue.push_front(again(good));
+            }
+            return;
+        }
+        let half = group.len() / 2;
+        self.queue.push_front(again(group[half..].to_vec()));
+        self.queue.push_front(again(group[..half].to_vec()));
+    }
+
+    fn take_look(&mut self, index: usize, heard: Heard<'_>) {
+        let result = match heard {
+            Heard::Answer(response) if response.status == 404 => ItemResult::Gone,
+            Heard::Answer(response) if response.is_success() => match response.value().as_ref().and_then(api::id_of) {
+                Some(id) if id != self.name(index) => ItemResult::Moved(id),
+                // There after all: the update may be tried again.
+                _ => ItemResult::Refused(passing("OBJECT_NOT_FOUND")),
+            },
+            _ => ItemResult::Refused(passing("no_answer")),
+        };
+        self.settle(index, result);
+    }
+}
+
+impl Talk for Write {
+    fn step(&mut self) -> Step {
+        self.out.next()
+    }
+
+    fn heard(&mut self, _: Tag, what: Heard<'_>) {
+        match self.asked.take() {
+            Some(Turn::Upsert(group)) => self.take_batch(group, Turn::Upsert, what),
+            Some(Turn::Update(group)) => self.take_batch(group, Turn::Update, what),
+            Some(Turn::Look(index)) => self.take_look(index, what),
+            None => return,
+        }
+        self.go_on();
+    }
+}
+
+/// Splits items so that no batch is too long or names a marker, an id or a contact's email twice.
+fn batches(object: &str, items: &[Item], indices: &[usize]) -> Vec<Vec<usize>> {
+    let mut batches: Vec<(Vec<usize>, HashSet<(u8, String)>)> = Vec::new();
+    for &index in indices {
+        let mut names: Vec<(u8, String)> = match &items[index] {
+            Item::Create { marker, .. } => vec![(0, marker.clone())],
+            Item::Update { id, .. } => vec![(1, id.clone())],
+        };
+        if object == "contact"
+            && let Some(email) = items[index].fields().get("email").and_then(Value::as_str)
+        {
+            names.push((2, email.trim().to_lowercase()));
+        }
+        let fits = batches.iter_mut().find(|(group, held)| group.len() < BATCH && names.iter().all(|name| !held.contains(name)));
+        match fits {
+            Some((group, held)) => {
+                group.push(index);
+                held.extend(names);
+            }
+            None => batches.push((vec![index], names.into_iter().collect())),
+        }
+    }
+    batches.into_iter().map(|(group, _)| group).collect()
+}
+
+/// `Created` when a record with our marker is no older than `since`.
+fn made_since(result: &Value, since: Option<Millis>) -> Made {
+    let created = result.get("createdAt").and_then(Value::as_str).and_then(api::millis);
+    match (created, since) {
+        (Some(created), Some(since)) if created >= since => Made::Created,
+        _ => Made::Unknown,
+    }
+}
+
+fn passing(code: &str) -> ItemFault {
+    ItemFault { code: code.into(), fields: Vec::new(), passing: true, config: false }
+}
+
+/// Looks for creates of unknown outcome by their markers, which is not the search index.
+pub(super) struct Settle {
+    marker_field: String,
+    items: Vec<Doubt>,
+    settle_after: Millis,
+    out: Outbox,
+}
+
+impl Settle {
+    pub fn new(api: &Api, object: &str, marker_field: String, items: Vec<Doubt>, settle_after: Millis) -> Self {
+        let mut talk = Self { marker_field, items, settle_after, out: Outbox::default() };
+        let mut markers: Vec<String> = talk.items.iter().map(|doubt| doubt.marker.clone()).collect();
+        markers.sort_unstable();
+        markers.dedup();
+        if markers.is_empty() {
+            talk.out.push(Step::Done(Output::Done));
+        } else {
+            let request = batch_read(api, object, &markers, Some(&talk.marker_field), std::slice::from_ref(&talk.marker_field));
+            talk.out.ask(request, Effect::Read, GENERAL);
+        }
+        talk
+    }
+
+    fn look(&self, doubt: &Doubt, body: &Value, vendor_now: Option<Millis>) -> ItemResult {
+        let held = |r: &&Value| r.get("properties").and_then(|p| p.get(&self.marker_field)).and_then(Value::as_str) == Some(&doubt.marker);
+        if let Some((found, id)) = api::list(body, "results").iter().find(held).and_then(|r| Some((r, api::id_of(r)?))) {
+            // Our clock and the vendor's may differ a little.
+            let made = made_since(found, Some(doubt.sent_at - self.settle_after));
+            return ItemResult::Written { id, made, shadow: Fields::new() };
+        }
+        let clear = api::list(body, "errors").iter().map(Problem::read).all(|problem| problem.missing());
+        let early = vendor_now.is_some_and(|now| now < doubt.sent_at + self.settle_after);
+        if clear && !early { ItemResult::Gone } else { ItemResult::InDoubt }
+    }
+}
+
+impl Talk for Settle {
+    fn step(&mut self) -> Step {
+        self.out.next()
+    }
+
+    fn heard(&mut self, _: Tag, what: Heard<'_>) {
+        let answer = match what {
+            Heard::Answer(response) if !response.is_success() => {
+                return self.out.fail(error::fault("looking for a write in doubt", response));
+            }
+            Heard::Answer(response) => response.value().map(|body| (body, response.header("date").and_then(http_date))),
+            Heard::NotSent(_) | Heard::Unknown => None,
+        };
+        for doubt in std::mem::take(&mut self.items) {
+            let result = answer.as_ref().map_or(ItemResult::InDoubt, |(body, now)| self.look(&doubt, body, *now));
+            self.out.push(Step::Item(doubt.key, result));
+        }
+        self.out.push(Step::Done(Output::Done));
+    }
+}
+
+/// Reads an HTTP `Date` header.
+fn http_date(text: &str) -> Option<Millis> {
+    let parsed = jiff::fmt::rfc2822::parse(text).ok()?;
+    Some(parsed.timestamp().as_millisecond())
+}
+
+/// Archives one record that we made. HubSpot keeps it restorable for 90 days; its permanent form by
+/// email is not used, because an unknown email would be put on a list that refuses it for ever.
+pub(super) struct Erase {
+    path: String,
+    id: String,
+    looked: bool,
+    out: Outbox,
+}
+
+impl Erase {
+    pub fn new(api: &Api, object: &str, id: String) -> Self {
+        let path = api.record(object, &id);
+        let mut out = Outbox::default();
+        out.ask(Request::get(format!("{path}?properties=hs_object_id")), Effect::Read, GENERAL);
+        Self { path, id, looked: false, out }
+    }
+
+    fn take(&mut self, response: &Response) -> Result<(), TalkFault> {
+        if response.status == 404 || (self.looked && response.is_success()) {
+            self.out.push(Step::Done(Output::Done));
+            return Ok(());
+        }
+        if !response.is_success() {
+            return Err(error::fault("removing a record", response));
+        }
+        // The id of a record that was merged away still answers, with the record that it went into:
+        // removing that one would take the partner's own record.
+        let now = response.value().as_ref().and_then(api::id_of).ok_or_else(|| TalkFault::unexpected("removing a record", response))?;
+        if now != self.id {
+            return Err(TalkFault {
+                code: "merged".into(),
+                message: "the record was merged into another one, which is not ours to remove; a person must decide there".into(),
+                passing: false,
+            });
+        }
+        self.looked = true;
+        self.out.ask(Request::new(Method::Delete, self.path.clone()), Effect::Keyed(Vec::new()), GENERAL);
+        Ok(())
+    }
+}
+
+impl Talk for Erase {
+    fn step(&mut self) -> Step {
+        self.out.next()
+    }
+
+    fn heard(&mut self, _: Tag, what: Heard<'_>) {
+        if let Err(fault) = api::response(what).and_then(|response| self.take(response)) {
+            self.out.fail(fault);
+        }
+    }
+}
