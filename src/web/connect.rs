@@ -110,7 +110,11 @@ pub(super) struct Returned {
 }
 
 /// `GET /oauth/callback`: back from the vendor.
-pub(super) async fn callback(State(web): State<Arc<Web>>, Query(returned): Query<Returned>, headers: HeaderMap) -> Result<Response, WebError> {
+pub(super) async fn callback(
+    State(web): State<Arc<Web>>,
+    Query(returned): Query<Returned>,
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
     let (left_with, token) = cookie(&headers, COOKIE).and_then(|v| v.split_once('.')).unzip();
     let link = token.map(|token| format!("/connect/{token}"));
     // Some vendors leave the state out of an error; an error gives nothing away.
