@@ -73,9 +73,7 @@ impl Connector for Salesforce {
             Op::Follow { object, ids, fields } => Box::new(read::Read::by_id(api, object, ids, fields, true)?),
             Op::Find { object, field, value, fields } => Box::new(read::Read::by_field(api, object, field, value, fields)?),
             Op::Write { object, marker_field, items } => Box::new(write::Write::open(api, object, marker_field, items)?),
-            Op::Settle { object, marker_field, items } => {
-                Box::new(settle::Settle::open(&api, object, marker_field, items, self.manifest.write.settle_after_ms)?)
-            }
+            Op::Settle { object, marker_field, items } => Box::new(settle::Settle::open(&api, object, marker_field, items)?),
             Op::Describe { object } => Box::new(check::Describe::open(&api, object)?),
             Op::Erase { object, id } => Box::new(erase::Erase::open(&api, object, id)?),
         })

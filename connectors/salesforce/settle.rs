@@ -23,17 +23,14 @@ struct Seen {
 pub struct Settle {
     marker_field: String,
     items: Vec<Doubt>,
-    /// How long after sending a create may still be committed.
-    patience: Millis,
     /// What carries each marker, which is compared without regard to case.
     seen: BTreeMap<String, Vec<Seen>>,
-    /// The earliest moment at which the vendor answered.
-    answered: Option<Millis>,
     desk: Desk<()>,
 }
 
 impl Settle {
-    pub fn open(api: &Api, object: &str, marker_field: &str, items: &[Doubt], patience: Millis) -> Result<Self, TalkFault> {
+    /// One query for each list of markers that fits an address.
+    pub fn open(api: &Api, object: &str, marker_field: &str, items: &[Doubt]) -> Result<Self, TalkFault> {
         let (object, field) = (soql::name(object)?, soql::name(marker_field)?);
         let mut desk = Desk::new();
         for list in soql::lists(items.iter().map(|doubt| doubt.marker.as_str())) {
@@ -41,7 +38,7 @@ impl Settle {
             desk.read(api.query(&soql, true), ());
         }
         let (marker_field, items) = (field.to_owned(), items.to_vec());
-        let mut talk = Self { marker_field, items, patience, seen: BTreeMap::new(), answered: None, desk };
+        let mut talk = Self { marker_field, items, seen: BTreeMap::new(), desk };
         talk.end_if_heard();
         Ok(talk)
     }
@@ -56,11 +53,6 @@ impl Settle {
             };
             self.seen.entry(marker.to_lowercase()).or_default().push(seen);
         }
-        let answered = page.answered.map(|second| second.saturating_mul(1000));
-        self.answered = match (self.answered, answered) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
         Some(())
     }
 
@@ -76,13 +68,13 @@ impl Settle {
     }
 
     /// A row that was deleted or merged meanwhile was written all the same: writing again would undo
-    /// what a person did there. Reading it by id says what became of it.
+    /// what a person did there. Reading it by id says what became of it. Where nothing is seen, a late
+    /// commit may still come; writing again is safe even then, for the marker is unique.
     fn result(&self, doubt: &Doubt) -> ItemResult {
         let seen = self.seen.get(&doubt.marker.to_lowercase()).map(Vec::as_slice).unwrap_or_default();
         let ours = seen.iter().find(|row| row.live).or_else(|| seen.iter().find(|row| row.created_at >= doubt.sent_at - SKEW));
         match ours {
             Some(row) => ItemResult::Written { id: row.id.clone(), made: Made::Created, shadow: Fields::new() },
-            None if self.answered.is_some_and(|at| at < doubt.sent_at.saturating_add(self.patience)) => ItemResult::InDoubt,
             None => ItemResult::Gone,
         }
     }
