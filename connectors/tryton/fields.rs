@@ -38,9 +38,11 @@ pub fn path(name: &str) -> String {
     name.strip_prefix("opportunity.").unwrap_or(name).to_owned()
 }
 
-/// The paths to ask for, to learn these fields.
+/// The paths to ask for, to learn these fields. Tryton keeps no histories of fields and nothing beside a record (names
+/// with `@`), and fails the whole request for a name that it does not know.
 pub fn paths(names: &[String]) -> Vec<String> {
-    let mut all: Vec<String> = ALWAYS.iter().map(|p| (*p).to_owned()).chain(names.iter().map(|n| path(n))).collect();
+    let known = names.iter().filter(|name| !name.contains('@'));
+    let mut all: Vec<String> = ALWAYS.iter().map(|p| (*p).to_owned()).chain(known.map(|n| path(n))).collect();
     all.sort();
     all.dedup();
     all
