@@ -144,7 +144,7 @@ fn settles(setup: &Setup) -> Verdict {
     let mut bench = setup.bench()?;
     bench.create(1, &marker(1))?;
     let sent_at = bench.now;
-    bench.now += setup.manifest().write.settle_after_ms;
+    bench.now += setup.manifest().write.settle_after_ms + 60_000;
     let op = Op::Settle {
         object: setup.sample.object.into(),
         marker_field: setup.manifest().write.marker_field.clone(),

@@ -86,11 +86,12 @@ fn doubt(item: &Item, sent_at: Millis) -> Option<Doubt> {
 
 /// Settles until nothing is in doubt; what is there goes to `done`.
 fn settle(bench: &mut Bench, mut doubts: Vec<Doubt>, patience: Millis, done: &mut BTreeMap<ItemKey, ItemResult>) -> Verdict {
-    for _ in 0..8 {
+    for look in 0..8 {
         if doubts.is_empty() {
             return Ok(());
         }
-        bench.now += patience;
+        // Answered that it is too early, we come back when it no longer can be.
+        bench.now += if look == 0 { patience } else { bench.manifest().write.settle_after_ms };
         let ran = bench.run(&settle_op(bench, doubts.clone()), None)?;
         if let Some(End::Failed(fault)) = &ran.end {
             ensure(fault.passing, || format!("settling failed for good: {fault}"))?;

@@ -220,7 +220,7 @@ fn find_nothing(setup: &Setup) -> Verdict {
 fn follow(setup: &Setup) -> Verdict {
     let mut bench = setup.bench()?;
     let id = bench.person(1)?;
-    let (field, made_with) = setup.sample.follow;
+    let (field, expected, made_with) = setup.sample.follow;
     bench.now += 5_000;
     let convert = Act::Convert { object: setup.sample.object.into(), id: id.clone(), fields: made_with() };
     if let Err(why) = bench.sandbox.act(convert, bench.now) {
@@ -237,17 +237,16 @@ fn follow(setup: &Setup) -> Verdict {
         other => return fail(format!("a follow must end in records, not {}", kind(&other))),
     };
     let record = the(&records, &id)?;
-    let bare = field.split_once('.').map_or(field, |(_, bare)| bare);
-    let expected = made_with().get(bare).cloned();
-    ensure(record.fields.get(field) == expected.as_ref(), || {
-        format!("`{field}` of what the record was turned into is {:?}, not {expected:?}", record.fields.get(field))
+    let found = record.fields.get(field);
+    ensure(found.and_then(|value| value.as_str()) == Some(expected), || {
+        format!("`{field}` of what the record was turned into is {found:?}, not {expected}")
     })
 }
 
 fn follow_unturned(setup: &Setup) -> Verdict {
     let mut bench = setup.bench()?;
     let id = bench.person(1)?;
-    let (field, _) = setup.sample.follow;
+    let (field, ..) = setup.sample.follow;
     let op = Op::Follow {
         object: setup.sample.object.into(),
         ids: vec![id.clone(), setup.sample.missing_id.into()],

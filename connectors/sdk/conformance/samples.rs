@@ -38,8 +38,9 @@ pub struct Sample {
     pub page: usize,
     /// More records than every page and search cap of the vendor.
     pub many: usize,
-    /// The field of the deal or opportunity that a follow reads, and the fields that one is made with.
-    pub follow: (&'static str, fn() -> Fields),
+    /// The field of the deal or opportunity that a follow reads, what it then holds, and the fields
+    /// that one is made with.
+    pub follow: (&'static str, &'static str, fn() -> Fields),
 }
 
 /// The sample of this connector.
@@ -81,7 +82,7 @@ fn hubspot() -> Sample {
         missing_id: "99999999999",
         page: 200,
         many: 10_150,
-        follow: ("deal.dealstage", || fields(json!({"dealname": "Deal", "dealstage": "closedwon", "amount": "1000"}))),
+        follow: ("deal.dealstage", "closedwon", || fields(json!({"dealname": "Deal", "dealstage": "closedwon", "amount": "1000"}))),
     }
 }
 
@@ -101,7 +102,9 @@ fn salesforce() -> Sample {
         missing_id: "00Q00000000zzzzAAA",
         page: 2_000,
         many: 4_150,
-        follow: ("opportunity.StageName", || fields(json!({"Name": "Deal", "StageName": "Closed Won", "CloseDate": "2026-10-01"}))),
+        follow: ("opportunity.StageName", "Closed Won", || {
+            fields(json!({"Name": "Deal", "StageName": "Closed Won", "CloseDate": "2026-10-01"}))
+        }),
     }
 }
 
@@ -119,8 +122,8 @@ fn tryton() -> Sample {
         selection: ("state", "lead", "lost"),
         missing_field: "no_such_field",
         missing_id: "9999999",
-        page: 500,
-        many: 1_150,
-        follow: ("opportunity.state", || fields(json!({}))),
+        page: 100,
+        many: 450,
+        follow: ("opportunity.state", "converted", || fields(json!({}))),
     }
 }

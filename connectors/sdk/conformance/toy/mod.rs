@@ -122,7 +122,7 @@ pub(super) fn sample(name: &str) -> Option<Sample> {
         missing_id: "999999",
         page: sandbox::PAGE,
         many: sandbox::PAGE * 4 + 7,
-        follow: ("deal.stage", || fields(json!({}))),
+        follow: ("deal.stage", "won", || fields(json!({}))),
     })
 }
 
