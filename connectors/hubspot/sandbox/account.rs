@@ -23,7 +23,7 @@ pub(super) fn properties(portal: &mut Portal, call: &Call<'_>) -> Result<Respons
     let table = portal.table_mut(kind);
     match (call.method, rest) {
         (Method::Get, []) => {
-            let archived = call.query("archived") == Some("true");
+            let archived = call.query("archived").is_some_and(|text| text.eq_ignore_ascii_case("true"));
             let all: Vec<Value> = table.schema.iter().filter(|(_, p)| p.archived == archived).map(|(name, p)| p.json(name)).collect();
             Ok(Response::json(200, &json!({ "results": all })))
         }

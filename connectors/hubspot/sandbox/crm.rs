@@ -147,7 +147,7 @@ fn written(portal: &Portal, kind: Kind, id: u64, names: &[String]) -> Value {
 
 fn list(portal: &Portal, kind: Kind, call: &Call<'_>) -> Result<Response, Refusal> {
     let limit = call.limit(10, 100)?;
-    let archived = call.query("archived") == Some("true");
+    let archived = call.query("archived").is_some_and(|text| text.eq_ignore_ascii_case("true"));
     let after: u64 = match call.query("after").filter(|text| !text.is_empty()) {
         None => 0,
         Some(text) => text.parse().map_err(|_| Refusal::invalid("The after parameter is not a cursor of this list"))?,
