@@ -1,11 +1,13 @@
 """HubSpot's own client library (hubspot-api-client) against a running simulator: hubspot_client.py BASE_URL TOKEN."""
 
 import json
+import sys
 import uuid
 
 from hubspot import HubSpot
 from hubspot.crm import contacts, deals, properties
 
+sys.dont_write_bytecode = True
 from check import eventually, expect, main, refused
 
 UNIQUE = "leadshare_client_check"

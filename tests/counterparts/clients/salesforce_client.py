@@ -1,6 +1,7 @@
 """A Salesforce client library (simple-salesforce) against a running simulator: salesforce_client.py BASE_URL TOKEN."""
 
 import datetime
+import sys
 import uuid
 
 import requests
@@ -12,6 +13,7 @@ from simple_salesforce.exceptions import (
 )
 from simple_salesforce.format import format_soql
 
+sys.dont_write_bytecode = True
 from check import eventually, expect, main, refused
 
 VERSION = "66.0"
