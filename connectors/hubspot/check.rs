@@ -22,7 +22,7 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub fn new(api: Api, object: &str, marker_field: String, fields: Vec<String>, writes: bool, account: &Account) -> Self {
+    pub fn new(api: &Api, object: &str, marker_field: String, fields: Vec<String>, writes: bool, account: &Account) -> Self {
         let mut out = Outbox::default();
         // One record's id is enough to see that reading works; nobody's data is read for it.
         out.ask(Request::get(api.objects(object, "?limit=1&properties=hs_object_id")), Effect::Read, GENERAL);

@@ -1,9 +1,10 @@
 //! HubSpot: contacts, companies, deals and leads through the CRM API.
 //!
-//! Facts are in `manifest.toml`; reading is in `read` and `changes`, writing in `write`, the
+//! Facts are in `manifest.toml`; reading is in `read` and `changes`, writing in `write` and `after`, the
 //! connection check in `check`, webhooks in `webhook`. The simulator in [`sandbox`] shares no code
 //! and no constants with them.
 
+mod after;
 mod api;
 mod changes;
 mod check;
@@ -52,7 +53,7 @@ impl Connector for HubSpot {
         let api = api::Api::new(account);
         Ok(match op.clone() {
             Op::Check { object, marker_field, fields, writes } => {
-                Box::new(check::Check::new(api, &object, marker_field, fields, writes, account))
+                Box::new(check::Check::new(&api, &object, marker_field, fields, writes, account))
             }
             Op::Changes { object, cursor, from, until, fields, selection } => {
                 let ask = changes::Wanted { object, from, until, fields, selection, overlap: self.manifest.poll.overlap_ms };
@@ -64,9 +65,9 @@ impl Connector for HubSpot {
             Op::Describe { object } => Box::new(read::Describe::new(&api, object)),
             Op::Write { object, marker_field, items } => Box::new(write::Write::new(api, object, marker_field, items)),
             Op::Settle { object, marker_field, items } => {
-                Box::new(write::Settle::new(&api, &object, marker_field, items, self.manifest.write.settle_after_ms))
+                Box::new(after::Settle::new(&api, &object, marker_field, items, self.manifest.write.settle_after_ms))
             }
-            Op::Erase { object, id } => Box::new(write::Erase::new(&api, &object, id)),
+            Op::Erase { object, id } => Box::new(after::Erase::new(&api, &object, id)),
         })
     }
 

@@ -1,4 +1,4 @@
-//! Writing: batch upsert by the marker, batch update by id, settling what is in doubt, erasing.
+//! Writing: batch upsert by the marker, batch update by id.
 //!
 //! Creates go through `batch/upsert` with the marker as `idProperty`, so that sending one twice
 //! makes one record. What one batch may not hold twice (a marker, an id, an email) is spread over
@@ -9,12 +9,8 @@ use std::collections::{HashSet, VecDeque};
 use serde_json::{Value, json};
 
 use super::api::{self, Api, BATCH, GENERAL, Outbox};
-use super::error::{self, Problem};
-use super::read::batch_read;
-use crate::sdk::{
-    Doubt, Effect, Fields, Heard, Item, ItemFault, ItemKey, ItemResult, Made, Method, Millis, Output, Request, Response, Step, Tag, Talk,
-    TalkFault,
-};
+use super::error::Problem;
+use crate::sdk::{Effect, Heard, Item, ItemFault, ItemKey, ItemResult, Made, Method, Millis, Output, Request, Response, Step, Tag, Talk};
 
 /// A record that already carries our marker and is no older than this was made by an earlier try of
 /// the same create.
@@ -113,7 +109,7 @@ impl Write {
                 None => self.settle_all(&group, &ItemResult::InDoubt),
             },
             Heard::Answer(response) if response.status >= 500 => self.settle_all(&group, &ItemResult::InDoubt),
-            Heard::Answer(response) => self.take_refusal(group, again, response),
+            Heard::Answer(response) => self.take_refusal(&group, again, response),
         }
     }
 
@@ -187,13 +183,13 @@ impl Write {
     }
 
     /// A batch of which nothing was done.
-    fn take_refusal(&mut self, group: Vec<usize>, again: fn(Vec<usize>) -> Turn, response: &Response) {
+    fn take_refusal(&mut self, group: &[usize], again: fn(Vec<usize>) -> Turn, response: &Response) {
         let problem = response.value().map(|body| Problem::read(&body)).unwrap_or_default();
-        if let [index] = group[..] {
-            return self.refuse(index, response.status, &problem);
+        if let [index] = group {
+            return self.refuse(*index, response.status, &problem);
         }
         if matches!(response.status, 401 | 403) {
-            return self.settle_all(&group, &ItemResult::Refused(problem.item_fault(response.status, &self.marker_field)));
+            return self.settle_all(group, &ItemResult::Refused(problem.item_fault(response.status, &self.marker_field)));
         }
         let unknown = problem.unknown_properties();
         let marker_unknown = unknown.contains(&self.marker_field.as_str());
@@ -241,18 +237,26 @@ impl Talk for Write {
     }
 }
 
+/// What one batch may name only once.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Name {
+    Marker(String),
+    Id(String),
+    Email(String),
+}
+
 /// Splits items so that no batch is too long or names a marker, an id or a contact's email twice.
 fn batches(object: &str, items: &[Item], indices: &[usize]) -> Vec<Vec<usize>> {
-    let mut batches: Vec<(Vec<usize>, HashSet<(u8, String)>)> = Vec::new();
+    let mut batches: Vec<(Vec<usize>, HashSet<Name>)> = Vec::new();
     for &index in indices {
-        let mut names: Vec<(u8, String)> = match &items[index] {
-            Item::Create { marker, .. } => vec![(0, marker.clone())],
-            Item::Update { id, .. } => vec![(1, id.clone())],
+        let mut names: Vec<Name> = match &items[index] {
+            Item::Create { marker, .. } => vec![Name::Marker(marker.clone())],
+            Item::Update { id, .. } => vec![Name::Id(id.clone())],
         };
         if object == "contact"
             && let Some(email) = items[index].fields().get("email").and_then(Value::as_str)
         {
-            names.push((2, email.trim().to_lowercase()));
+            names.push(Name::Email(email.trim().to_lowercase()));
         }
         let fits = batches.iter_mut().find(|(group, held)| group.len() < BATCH && names.iter().all(|name| !held.contains(name)));
         match fits {
@@ -267,7 +271,7 @@ fn batches(object: &str, items: &[Item], indices: &[usize]) -> Vec<Vec<usize>> {
 }
 
 /// `Created` when a record with our marker is no older than `since`.
-fn made_since(result: &Value, since: Option<Millis>) -> Made {
+pub(super) fn made_since(result: &Value, since: Option<Millis>) -> Made {
     let created = result.get("createdAt").and_then(Value::as_str).and_then(api::millis);
     match (created, since) {
         (Some(created), Some(since)) if created >= since => Made::Created,
@@ -277,120 +281,4 @@ fn made_since(result: &Value, since: Option<Millis>) -> Made {
 
 fn passing(code: &str) -> ItemFault {
     ItemFault { code: code.into(), fields: Vec::new(), passing: true, config: false }
-}
-
-/// Looks for creates of unknown outcome by their markers, which is not the search index.
-pub(super) struct Settle {
-    marker_field: String,
-    items: Vec<Doubt>,
-    settle_after: Millis,
-    out: Outbox,
-}
-
-impl Settle {
-    pub fn new(api: &Api, object: &str, marker_field: String, items: Vec<Doubt>, settle_after: Millis) -> Self {
-        let mut talk = Self { marker_field, items, settle_after, out: Outbox::default() };
-        let mut markers: Vec<String> = talk.items.iter().map(|doubt| doubt.marker.clone()).collect();
-        markers.sort_unstable();
-        markers.dedup();
-        if markers.is_empty() {
-            talk.out.push(Step::Done(Output::Done));
-        } else {
-            let request = batch_read(api, object, &markers, Some(&talk.marker_field), std::slice::from_ref(&talk.marker_field));
-            talk.out.ask(request, Effect::Read, GENERAL);
-        }
-        talk
-    }
-
-    fn look(&self, doubt: &Doubt, body: &Value, vendor_now: Option<Millis>) -> ItemResult {
-        let held = |r: &&Value| r.get("properties").and_then(|p| p.get(&self.marker_field)).and_then(Value::as_str) == Some(&doubt.marker);
-        if let Some((found, id)) = api::list(body, "results").iter().find(held).and_then(|r| Some((r, api::id_of(r)?))) {
-            // Our clock and the vendor's may differ a little.
-            let made = made_since(found, Some(doubt.sent_at - self.settle_after));
-            return ItemResult::Written { id, made, shadow: Fields::new() };
-        }
-        let clear = api::list(body, "errors").iter().map(Problem::read).all(|problem| problem.missing());
-        let early = vendor_now.is_some_and(|now| now < doubt.sent_at + self.settle_after);
-        if clear && !early { ItemResult::Gone } else { ItemResult::InDoubt }
-    }
-}
-
-impl Talk for Settle {
-    fn step(&mut self) -> Step {
-        self.out.next()
-    }
-
-    fn heard(&mut self, _: Tag, what: Heard<'_>) {
-        let answer = match what {
-            Heard::Answer(response) if !response.is_success() => {
-                return self.out.fail(error::fault("looking for a write in doubt", response));
-            }
-            Heard::Answer(response) => response.value().map(|body| (body, response.header("date").and_then(http_date))),
-            Heard::NotSent(_) | Heard::Unknown => None,
-        };
-        for doubt in std::mem::take(&mut self.items) {
-            let result = answer.as_ref().map_or(ItemResult::InDoubt, |(body, now)| self.look(&doubt, body, *now));
-            self.out.push(Step::Item(doubt.key, result));
-        }
-        self.out.push(Step::Done(Output::Done));
-    }
-}
-
-/// Reads an HTTP `Date` header.
-fn http_date(text: &str) -> Option<Millis> {
-    let parsed = jiff::fmt::rfc2822::parse(text).ok()?;
-    Some(parsed.timestamp().as_millisecond())
-}
-
-/// Archives one record that we made. HubSpot keeps it restorable for 90 days; its permanent form by
-/// email is not used, because an unknown email would be put on a list that refuses it for ever.
-pub(super) struct Erase {
-    path: String,
-    id: String,
-    looked: bool,
-    out: Outbox,
-}
-
-impl Erase {
-    pub fn new(api: &Api, object: &str, id: String) -> Self {
-        let path = api.record(object, &id);
-        let mut out = Outbox::default();
-        out.ask(Request::get(format!("{path}?properties=hs_object_id")), Effect::Read, GENERAL);
-        Self { path, id, looked: false, out }
-    }
-
-    fn take(&mut self, response: &Response) -> Result<(), TalkFault> {
-        if response.status == 404 || (self.looked && response.is_success()) {
-            self.out.push(Step::Done(Output::Done));
-            return Ok(());
-        }
-        if !response.is_success() {
-            return Err(error::fault("removing a record", response));
-        }
-        // The id of a record that was merged away still answers, with the record that it went into:
-        // removing that one would take the partner's own record.
-        let now = response.value().as_ref().and_then(api::id_of).ok_or_else(|| TalkFault::unexpected("removing a record", response))?;
-        if now != self.id {
-            return Err(TalkFault {
-                code: "merged".into(),
-                message: "the record was merged into another one, which is not ours to remove; a person must decide there".into(),
-                passing: false,
-            });
-        }
-        self.looked = true;
-        self.out.ask(Request::new(Method::Delete, self.path.clone()), Effect::Keyed(Vec::new()), GENERAL);
-        Ok(())
-    }
-}
-
-impl Talk for Erase {
-    fn step(&mut self) -> Step {
-        self.out.next()
-    }
-
-    fn heard(&mut self, _: Tag, what: Heard<'_>) {
-        if let Err(fault) = api::response(what).and_then(|response| self.take(response)) {
-            self.out.fail(fault);
-        }
-    }
 }

@@ -50,7 +50,7 @@ pub(super) fn properties(portal: &mut Portal, call: &Call<'_>) -> Result<Respons
         (Method::Patch, [name]) => {
             let property = table.schema.get_mut(*name).filter(|p| !p.archived).ok_or_else(|| no_property(name))?;
             if let Some(label) = call.body.get("label").and_then(Value::as_str) {
-                property.label = label.to_owned();
+                label.clone_into(&mut property.label);
             }
             if call.body.get("options").is_some() {
                 property.options = options(&call.body);

@@ -73,7 +73,7 @@ impl Refusal {
     }
 
     /// The whole answer.
-    pub fn response(&self, correlation: String) -> Response {
+    pub fn response(&self, correlation: &str) -> Response {
         let mut body = json!({ "status": "error", "message": self.message, "correlationId": correlation, "category": self.category });
         if let Some(sub) = self.sub_category {
             body["subCategory"] = sub.into();
@@ -109,13 +109,13 @@ impl Refusal {
 }
 
 /// A batch answer; 207 when some inputs failed.
-pub(super) fn batch(ok: u16, results: Vec<Value>, errors: Vec<Value>, now: Millis) -> Response {
+pub(super) fn batch(ok: u16, results: &[Value], errors: &[Value], now: Millis) -> Response {
     let at = iso(now);
     let mut body = json!({ "status": "COMPLETE", "results": results, "startedAt": at, "completedAt": at });
     if errors.is_empty() {
         return Response::json(ok, &body);
     }
     body["numErrors"] = errors.len().into();
-    body["errors"] = errors.into();
+    body["errors"] = json!(errors);
     Response::json(207, &body)
 }

@@ -333,7 +333,7 @@ fn batch_read(portal: &Portal, kind: Kind, call: &Call<'_>) -> Result<Response, 
         );
         vec![Refusal::new(404, "OBJECT_NOT_FOUND", message).with("ids", &missing).entry(None)]
     };
-    Ok(batch(200, results, errors, call.now))
+    Ok(batch(200, &results, &errors, call.now))
 }
 
 fn batch_create(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result<Response, Refusal> {
@@ -357,7 +357,7 @@ fn batch_create(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result<Resp
         }
     }
     results.reverse();
-    Ok(batch(201, results, errors, call.now))
+    Ok(batch(201, &results, &errors, call.now))
 }
 
 fn batch_update(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result<Response, Refusal> {
@@ -383,7 +383,7 @@ fn batch_update(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result<Resp
         }
     }
     results.reverse();
-    Ok(batch(200, results, errors, call.now))
+    Ok(batch(200, &results, &errors, call.now))
 }
 
 fn batch_upsert(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result<Response, Refusal> {
@@ -410,7 +410,7 @@ fn batch_upsert(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result<Resp
         }
     }
     results.reverse();
-    Ok(batch(200, results, errors, call.now))
+    Ok(batch(200, &results, &errors, call.now))
 }
 
 /// The record that an upsert meets, if any, and the values to write.

@@ -34,7 +34,7 @@ pub(super) fn on_record(portal: &mut Portal, kind: Kind, id: &str, tail: &[&str]
             let (to, other) = (to_kind(to)?, number(other)?);
             let type_id = Portal::default_type(kind, to);
             portal.link((kind, id), (to, other), type_id, By::Api, call.now)?;
-            Ok(batch(200, vec![pair(kind, id, to, other)], Vec::new(), call.now))
+            Ok(batch(200, &[pair(kind, id, to, other)], &[], call.now))
         }
         (Method::Put, [to, other]) => {
             let (to, other) = (to_kind(to)?, number(other)?);
@@ -90,19 +90,10 @@ pub(super) fn batches(portal: &mut Portal, numbered: Option<&str>, call: &Call<'
                 let after = input.get("after").and_then(id_of).unwrap_or_default();
                 match read(portal, from, id, to, after, numbered) {
                     Some(result) => results.push(result),
-                    None => {
-                        let text = id.to_string();
-                        let message = format!("No {} is associated with {} {id}.", to.singular(), from.singular());
-                        let mut refusal = Refusal::new(404, "OBJECT_NOT_FOUND", message)
-                            .with("fromObjectId", &[&text])
-                            .with("fromObjectType", &[from.singular()])
-                            .with("toObjectType", &[to.singular()]);
-                        refusal.sub_category = Some("crm.associations.NO_ASSOCIATIONS_FOUND");
-                        errors.push(refusal.entry(None));
-                    }
+                    None => errors.push(none_found(from, id, to).entry(None)),
                 }
             }
-            Ok(batch(200, results, errors, call.now))
+            Ok(batch(200, &results, &errors, call.now))
         }
         ["batch", "create"] | ["batch", "associate", "default"] => {
             let (mut results, mut errors) = (Vec::new(), Vec::new());
@@ -117,7 +108,7 @@ pub(super) fn batches(portal: &mut Portal, numbered: Option<&str>, call: &Call<'
                     Err(refusal) => errors.push(refusal.entry(None)),
                 }
             }
-            Ok(batch(201, results, errors, call.now))
+            Ok(batch(201, &results, &errors, call.now))
         }
         ["batch", "archive"] => {
             for input in inputs {
@@ -153,6 +144,16 @@ fn read(portal: &Portal, from: Kind, id: u64, to: Kind, after: u64, numbered: Op
         out["paging"] = json!({ "next": { "after": links[PAGE - 1].0.to_string() } });
     }
     Some(out)
+}
+
+/// Having no association is an error entry, not an empty list.
+fn none_found(from: Kind, id: u64, to: Kind) -> Refusal {
+    let mut refusal = Refusal::new(404, "OBJECT_NOT_FOUND", format!("No {} is associated with {} {id}.", to.singular(), from.singular()))
+        .with("fromObjectId", &[&id.to_string()])
+        .with("fromObjectType", &[from.singular()])
+        .with("toObjectType", &[to.singular()]);
+    refusal.sub_category = Some("crm.associations.NO_ASSOCIATIONS_FOUND");
+    refusal
 }
 
 fn types_json(types: &[u32]) -> Vec<Value> {

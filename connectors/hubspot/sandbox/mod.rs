@@ -102,7 +102,7 @@ impl HubSpotSandbox {
             self.late.push_back((now + *after, request.clone()));
             return SandboxReply::Dropped;
         }
-        let mut response = self.route(request, now).unwrap_or_else(|refusal| refusal.response(correlation));
+        let mut response = self.route(request, now).unwrap_or_else(|refusal| refusal.response(&correlation));
         if writes && self.faults.drop_after_commit > 0 {
             self.faults.drop_after_commit -= 1;
             return SandboxReply::Dropped;
@@ -122,12 +122,9 @@ impl HubSpotSandbox {
             if *count == 0 {
                 self.faults.status.pop_front();
             }
-            return Some(
-                Refusal::new(status, status_category(status), "This request could not be processed.").response(correlation.to_owned()),
-            );
+            return Some(Refusal::new(status, status_category(status), "This request could not be processed.").response(correlation));
         }
-        let error =
-            |status: u16, category: &'static str, message: &str| Refusal::new(status, category, message).response(correlation.to_owned());
+        let error = |status: u16, category: &'static str, message: &str| Refusal::new(status, category, message).response(correlation);
         let scope = needed_scope(request);
         match self.oauth.bearer(request.header("authorization"), now) {
             Bearer::Unknown => {
@@ -146,7 +143,7 @@ impl HubSpotSandbox {
                         "message": "One or more of the following scopes are required.",
                         "context": { "requiredGranularScopes": [scope] },
                     })];
-                    return Some(refusal.response(correlation.to_owned()));
+                    return Some(refusal.response(correlation));
                 }
             }
         }
@@ -288,7 +285,7 @@ impl Sandbox for HubSpotSandbox {
                 self.stats.token_requests += 1;
             }
             let page = self.oauth.answer(request, self.portal.id, &mut self.rng, now);
-            let mut response = page.unwrap_or_else(|| Refusal::no_route().response(self.rng.uuid()));
+            let mut response = page.unwrap_or_else(|| Refusal::no_route().response(&self.rng.uuid()));
             response.headers.push(("date".into(), http_date(now)));
             SandboxReply::Answer(response)
         } else {
@@ -384,10 +381,9 @@ fn needed_scope(request: &SandboxRequest) -> Option<String> {
     };
     let kind = rest.first().and_then(|text| Kind::parse(text));
     match area {
-        "objects" => Some(format!("crm.objects.{}.{access}", kind?.plural())),
+        "objects" | "associations" => Some(format!("crm.objects.{}.{access}", kind?.plural())),
         "properties" => Some(format!("crm.schemas.{}.{access}", kind?.plural())),
         "pipelines" => Some(format!("crm.schemas.{}.read", kind?.plural())),
-        "associations" => Some(format!("crm.objects.{}.{access}", kind?.plural())),
         "owners" => Some("crm.objects.owners.read".into()),
         "communication-preferences" => Some(format!("communication_preferences.{access}")),
         "account-info" => Some("oauth".into()),

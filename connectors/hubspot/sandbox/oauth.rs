@@ -182,17 +182,18 @@ impl OAuth {
             Err(reason) => return html(400, &format!("<h1>This app cannot be connected</h1><p>{}</p>", html_text(&reason))),
         };
         let kept = ["client_id", "redirect_uri", "scope", "optional_scope", "state", "code_challenge", "code_challenge_method"];
-        let hidden: String = kept
+        let hidden: Vec<String> = kept
             .iter()
             .filter_map(|name| Some((name, request.query(name)?)))
-            .map(|(name, value)| format!("<input type=\"hidden\" name=\"{name}\" value=\"{}\">\n", html_text(&value)))
+            .map(|(name, value)| format!("<input type=\"hidden\" name=\"{name}\" value=\"{}\">", html_text(&value)))
             .collect();
-        let scopes: String = granted.iter().map(|scope| format!("<li>{}</li>\n", html_text(scope))).collect();
+        let scopes: Vec<String> = granted.iter().map(|scope| format!("<li>{}</li>", html_text(scope))).collect();
+        let (hidden, scopes) = (hidden.join("\n"), scopes.join("\n"));
         html(
             200,
             &format!(
-                "<h1>Connect an app to HubSpot (simulated)</h1>\n<p>The app asks for:</p>\n<ul>\n{scopes}</ul>\n<form method=\"post\" \
-                 action=\"/oauth/authorize\">\n{hidden}<button type=\"submit\" name=\"decision\" value=\"allow\">Allow</button>\n<button \
+                "<h1>Connect an app to HubSpot (simulated)</h1>\n<p>The app asks for:</p>\n<ul>\n{scopes}\n</ul>\n<form method=\"post\" \
+                 action=\"/oauth/authorize\">\n{hidden}\n<button type=\"submit\" name=\"decision\" value=\"allow\">Allow</button>\n<button \
                  type=\"submit\" name=\"decision\" value=\"deny\">Cancel</button>\n</form>"
             ),
         )

@@ -268,7 +268,7 @@ impl Portal {
         let (b, _) = self.table(to.0).live(to.1).ok_or_else(Refusal::not_found)?;
         self.links.entry((from.0, a, to.0)).or_default().entry(b).or_default().insert(type_id);
         self.links.entry((to.0, b, from.0)).or_default().entry(a).or_default().insert(Self::default_type(to.0, from.0));
-        self.association_events(from.0, a, to.0, b, false, by, now);
+        self.association_events((from.0, a), (to.0, b), false, by, now);
         Ok(())
     }
 
@@ -281,7 +281,7 @@ impl Portal {
         if !cut {
             return;
         }
-        self.association_events(from.0, from.1, to.0, to.1, true, by, now);
+        self.association_events(from, to, true, by, now);
         for (lead, contact) in [(from, to), (to, from)] {
             if lead.0 == Kind::Lead && contact.0 == Kind::Contact && self.linked(Kind::Lead, lead.1, Kind::Contact).is_empty() {
                 self.archive(Kind::Lead, lead.1, by, now);
@@ -289,8 +289,8 @@ impl Portal {
         }
     }
 
-    fn association_events(&mut self, from: Kind, a: u64, to: Kind, b: u64, removed: bool, by: By, now: Millis) {
-        for (kind, id, other_kind, other) in [(from, a, to, b), (to, b, from, a)] {
+    fn association_events(&mut self, from: (Kind, u64), to: (Kind, u64), removed: bool, by: By, now: Millis) {
+        for ((kind, id), (other_kind, other)) in [(from, to), (to, from)] {
             let name = format!("{}_TO_{}", kind.singular(), other_kind.singular()).to_uppercase();
             let body = json!({
                 "associationType": name,

@@ -99,13 +99,21 @@ pub(super) struct Property {
     /// Label and stored value.
     pub options: Vec<(String, String)>,
     pub unique: bool,
-    pub calculated: bool,
-    pub read_only: bool,
+    pub source: Source,
     pub built_in: bool,
-    pub hidden: bool,
-    pub external_options: bool,
     pub archived: bool,
     pub at: Millis,
+}
+
+/// Where a property's values come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Anyone may write them.
+    Free,
+    /// HubSpot sets them.
+    ReadOnly,
+    /// HubSpot computes them from others.
+    Calculated,
 }
 
 impl Property {
@@ -118,11 +126,8 @@ impl Property {
             description: String::new(),
             options: Vec::new(),
             unique: false,
-            calculated: false,
-            read_only: false,
+            source: Source::Free,
             built_in: true,
-            hidden: false,
-            external_options: false,
             archived: false,
             at: 0,
         }
@@ -154,6 +159,7 @@ impl Property {
                 json!({ "label": label, "value": value, "displayOrder": order, "hidden": false, "description": "" })
             })
             .collect();
+        let external = name == "hubspot_owner_id";
         let mut out = json!({
             "updatedAt": iso(self.at),
             "createdAt": iso(self.at),
@@ -165,23 +171,23 @@ impl Property {
             "groupName": self.group,
             "options": options,
             "displayOrder": -1,
-            "calculated": self.calculated,
-            "externalOptions": self.external_options,
+            "calculated": self.source == Source::Calculated,
+            "externalOptions": external,
             "archived": self.archived,
             "hasUniqueValue": self.unique,
-            "hidden": self.hidden,
+            "hidden": false,
             "modificationMetadata": {
                 "archivable": !self.built_in,
                 "readOnlyDefinition": self.built_in,
-                "readOnlyValue": self.read_only || self.calculated,
+                "readOnlyValue": self.source != Source::Free,
             },
-            "formField": !self.read_only && !self.calculated,
+            "formField": self.source == Source::Free,
             "dataSensitivity": "non_sensitive",
         });
         if self.built_in {
             out["hubspotDefined"] = true.into();
         }
-        if self.external_options {
+        if external {
             out["referencedObjectType"] = "OWNER".into();
         }
         out
@@ -338,16 +344,13 @@ pub(super) fn defaults(kind: Kind) -> BTreeMap<String, Property> {
         "hs_additional_emails",
     ] {
         if let Some(property) = all.get_mut(name) {
-            property.read_only = true;
+            property.source = Source::ReadOnly;
         }
     }
     for name in ["hs_email_domain", "num_associated_deals", "hs_is_closed", "hs_is_closed_won"] {
         if let Some(property) = all.get_mut(name) {
-            property.calculated = true;
+            property.source = Source::Calculated;
         }
-    }
-    if let Some(property) = all.get_mut("hubspot_owner_id") {
-        property.external_options = true;
     }
     all
 }
@@ -378,7 +381,7 @@ pub(super) fn accept(
             issue("PROPERTY_DOESNT_EXIST", format!("Property \"{name}\" does not exist"));
             continue;
         };
-        if property.read_only || property.calculated {
+        if property.source != Source::Free {
             issue("READ_ONLY_VALUE", format!("\"{name}\" is a read only property; its value cannot be set."));
             continue;
         }

@@ -105,8 +105,8 @@ pub(super) fn answer(portal: &Portal, kind: Kind, body: &Value, now: Millis) -> 
 
 /// Hands every record that may match to `consider`, as the index saw it at `seen`.
 fn candidates(table: &Table, groups: &[Vec<Filter>], seen: Millis, consider: &mut dyn FnMut(u64, &Row, &Version, bool)) {
-    if let Some(holder) = unique_holder(table, groups) {
-        if let Some((id, row)) = holder.and_then(|id| table.live(id))
+    if let Some((name, value)) = unique_value(table, groups) {
+        if let Some((id, row)) = table.holder(name, value).and_then(|id| table.live(id))
             && let Some(version) = row.visible(seen).filter(|version| version.archived.is_none())
         {
             consider(id, row, version, false);
@@ -141,12 +141,12 @@ fn candidates(table: &Table, groups: &[Vec<Filter>], seen: Millis, consider: &mu
     }
 }
 
-/// When a group asks for one value of a unique property: the record that holds it.
-fn unique_holder(table: &Table, groups: &[Vec<Filter>]) -> Option<Option<u64>> {
+/// The one value of a unique property that a group asks for.
+fn unique_value<'f>(table: &Table, groups: &'f [Vec<Filter>]) -> Option<(&'f str, &'f str)> {
     let [group] = groups else { return None };
     let filter = group.iter().find(|filter| filter.operator == "EQ" && table.is_unique(&filter.name))?;
     match &filter.value {
-        Got::Text(value) | Got::Exact(value) => Some(table.holder(&filter.name, value)),
+        Got::Text(value) | Got::Exact(value) => Some((&filter.name, value)),
         _ => None,
     }
 }

@@ -39,7 +39,7 @@ fn the_published_v1_signature_fits() {
     let hint = &incoming.hints[0];
     assert_eq!((hint.account.as_deref(), hint.object.as_str(), hint.id.as_str()), (Some("62515"), "contact", "123"));
     assert_eq!((hint.kind.clone(), hint.occurred_at), (HintKind::Changed, Some(1_564_113_600_000)));
-    let spaced = request("https://us.example/hook", &body.replace(",", ", "), &headers);
+    let spaced = request("https://us.example/hook", &body.replace(',', ", "), &headers);
     assert_eq!(connector.webhook(&spaced, &keys(), START), Err(Refused::Forged), "the bytes are signed, not the JSON");
 }
 
