@@ -26,13 +26,13 @@ impl Settle {
         if markers.is_empty() {
             talk.out.push(Step::Done(Output::Done));
         } else {
-            let request = batch_read(api, object, &markers, Some(&talk.marker_field), std::slice::from_ref(&talk.marker_field));
+            let request = batch_read(api, object, &markers, Some(&talk.marker_field), std::slice::from_ref(&talk.marker_field), &[]);
             talk.out.ask(request, Effect::Read, GENERAL);
         }
         talk
     }
 
-    fn look(&self, doubt: &Doubt, body: &Value, vendor_now: Option<Millis>) -> ItemResult {
+    fn look(&self, doubt: &Doubt, body: &Value) -> ItemResult {
         let held = |r: &&Value| r.get("properties").and_then(|p| p.get(&self.marker_field)).and_then(Value::as_str) == Some(&doubt.marker);
         if let Some((found, id)) = api::list(body, "results").iter().find(held).and_then(|r| Some((r, api::id_of(r)?))) {
             // Our clock and the vendor's may differ a little.
@@ -40,8 +40,8 @@ impl Settle {
             return ItemResult::Written { id, made, shadow: Fields::new() };
         }
         let clear = api::list(body, "errors").iter().map(Problem::read).all(|problem| problem.missing());
-        let early = vendor_now.is_some_and(|now| now < doubt.sent_at + self.patience);
-        if clear && !early { ItemResult::Gone } else { ItemResult::InDoubt }
+        // A create that is still under way will meet the marker of one written meanwhile.
+        if clear { ItemResult::Gone } else { ItemResult::InDoubt }
     }
 }
 
@@ -55,21 +55,15 @@ impl Talk for Settle {
             Heard::Answer(response) if !response.is_success() => {
                 return self.out.fail(error::fault("looking for a write in doubt", response));
             }
-            Heard::Answer(response) => response.value().map(|body| (body, response.header("date").and_then(http_date))),
+            Heard::Answer(response) => response.value(),
             Heard::NotSent(_) | Heard::Unknown => None,
         };
         for doubt in std::mem::take(&mut self.items) {
-            let result = answer.as_ref().map_or(ItemResult::InDoubt, |(body, now)| self.look(&doubt, body, *now));
+            let result = answer.as_ref().map_or(ItemResult::InDoubt, |body| self.look(&doubt, body));
             self.out.push(Step::Item(doubt.key, result));
         }
         self.out.push(Step::Done(Output::Done));
     }
-}
-
-/// Reads an HTTP `Date` header.
-fn http_date(text: &str) -> Option<Millis> {
-    let parsed = jiff::fmt::rfc2822::parse(text).ok()?;
-    Some(parsed.timestamp().as_millisecond())
 }
 
 /// Archives one record that we made. HubSpot keeps it restorable for 90 days; its permanent form by

@@ -50,6 +50,18 @@ impl Api {
         if self.numbered() { format!("/crm/{version}/properties/{path}") } else { format!("/crm/properties/{version}/{path}") }
     }
 
+    /// The opt-out statuses of one address by e-mail. Of the numbered versions only v4 has this shape.
+    pub fn preferences(&self, email: &str) -> String {
+        let version = if self.numbered() { "v4".to_owned() } else { escape(&self.version) };
+        format!("/communication-preferences/{version}/statuses/{}?channel=EMAIL", escape(email))
+    }
+
+    /// The opt-out statuses of many addresses by e-mail.
+    pub fn preferences_of_many(&self) -> String {
+        let version = if self.numbered() { "v4".to_owned() } else { escape(&self.version) };
+        format!("/communication-preferences/{version}/statuses/batch/read?channel=EMAIL")
+    }
+
     /// Reads associations of many records. Of the numbered versions only v4 has the shape read here.
     pub fn associations(&self, from: &str, to: &str) -> String {
         let (from, to) = (escape(path_name(from)), escape(path_name(to)));
@@ -115,9 +127,16 @@ pub(super) fn millis(text: &str) -> Option<Millis> {
     text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_millisecond).ok().or_else(|| text.parse().ok())
 }
 
+/// Names of a read that no property stands behind carry this sign: histories, and facts beside the
+/// record. HubSpot's own names hold letters, digits and underscores only.
+pub(super) const NO_PROPERTY: char = '@';
+/// Names with this prefix are read from the newest deal of a record.
+pub(super) const DEAL_PREFIX: &str = "deal.";
+
 /// What to ask for in `properties`: the wanted fields and what records need themselves.
 pub(super) fn wanted(object: &str, fields: &[String]) -> Vec<String> {
-    let mut names = fields.to_vec();
+    let plain = |name: &&String| !name.contains(NO_PROPERTY) && !name.starts_with(DEAL_PREFIX);
+    let mut names: Vec<String> = fields.iter().filter(plain).cloned().collect();
     for own in [modified_property(object), MERGED_IDS] {
         if !names.iter().any(|name| name == own) {
             names.push(own.to_owned());

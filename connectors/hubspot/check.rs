@@ -2,12 +2,15 @@
 
 use serde_json::json;
 
-use super::api::{self, Api, GENERAL, Outbox};
+use super::api::{self, Api, DEAL_PREFIX, GENERAL, Outbox};
+use super::fetch::{MANY_PREFERENCES_SCOPE, PREFERENCES};
 use super::read::{described, refused_for_scopes};
+use crate::sdk::record::{beside_record, history_of};
 use crate::sdk::{Account, Effect, FieldInfo, Finding, Heard, Output, Request, Step, Tag, Talk};
 
 const READ: Tag = 1;
 const DESCRIBE: Tag = 2;
+const DESCRIBE_DEAL: Tag = 3;
 
 /// The check.
 pub(super) struct Check {
@@ -15,6 +18,7 @@ pub(super) struct Check {
     properties_path: String,
     marker_field: String,
     fields: Vec<String>,
+    deal_fields: Vec<String>,
     writes: bool,
     findings: Vec<Finding>,
     open: u8,
@@ -27,8 +31,27 @@ impl Check {
         // One record's id is enough to see that reading works; nobody's data is read for it.
         out.ask(Request::get(api.objects(object, "?limit=1&properties=hs_object_id")), Effect::Read, GENERAL);
         out.ask(Request::get(api.properties(object)), Effect::Read, GENERAL);
-        let findings = scope_findings(object, writes, &account.scopes);
-        Self { object: object.to_owned(), properties_path: api.properties(object), marker_field, fields, writes, findings, open: 2, out }
+        let (deal_fields, fields): (Vec<String>, Vec<String>) = fields.into_iter().partition(|name| name.starts_with(DEAL_PREFIX));
+        let mut open = 2;
+        if !deal_fields.is_empty() {
+            out.ask(Request::get(api.properties("deal")), Effect::Read, GENERAL);
+            open += 1;
+        }
+        let mut findings = scope_findings(object, writes, &account.scopes);
+        let (beside, fields): (Vec<String>, Vec<String>) = fields.into_iter().partition(|name| name.starts_with(api::NO_PROPERTY));
+        findings.extend(beside.iter().map(|name| beside_finding(name, &account.scopes)));
+        let own = |name: String| name.strip_suffix(&history_of("")).map_or(name.clone(), str::to_owned);
+        Self {
+            object: object.to_owned(),
+            properties_path: api.properties(object),
+            marker_field,
+            fields: fields.into_iter().map(own).collect(),
+            deal_fields: deal_fields.iter().map(|name| name[DEAL_PREFIX.len()..].to_owned()).collect(),
+            writes,
+            findings,
+            open,
+            out,
+        }
     }
 
     fn take_read(&mut self, heard: Heard<'_>) {
@@ -42,20 +65,20 @@ impl Check {
         self.findings.push(finding);
     }
 
-    fn take_properties(&mut self, heard: Heard<'_>) {
-        let what = format!("read the properties of {}", self.object);
+    fn take_properties(&mut self, object: &str, heard: Heard<'_>) {
+        let what = format!("read the properties of {object}");
         let missing = refused_for_scopes(heard);
         match (missing, api::answer("reading the properties", heard)) {
             (Some(scopes), _) => self.findings.push(bad("describe", what, missing_scopes_fix(&scopes))),
             (None, Err(fault)) => self.findings.push(bad("describe", what, format!("{fault}. Run the check again."))),
             (None, Ok(body)) => {
-                let properties = described(&self.object, &body);
-                if self.writes {
+                let properties = described(object, &body);
+                let own = object == self.object;
+                if own && self.writes {
                     self.findings.push(self.marker(&properties));
                 }
-                for field in &self.fields {
-                    self.findings.push(self.field(field, &properties));
-                }
+                let fields = if own { &self.fields } else { &self.deal_fields };
+                self.findings.extend(fields.iter().map(|field| field_finding(object, field, &properties)));
             }
         }
     }
@@ -93,28 +116,6 @@ impl Check {
             Some(_) => good("marker_field", what),
         }
     }
-
-    fn field(&self, name: &str, properties: &[FieldInfo]) -> Finding {
-        // What a follow reads from the deal is described with the deal.
-        if name.starts_with("deal.") {
-            return good("field", format!("property `{name}` is read from the associated deal"));
-        }
-        let what = format!("property `{name}` of {} exists", self.object);
-        if properties.iter().any(|property| property.name == name) {
-            return good("field", what);
-        }
-        let near = properties.iter().find(|property| property.name.eq_ignore_ascii_case(name) || property.label.eq_ignore_ascii_case(name));
-        let near = near.map(|property| format!(" Did you mean `{}`?", property.name)).unwrap_or_default();
-        let place = capital(&self.object);
-        bad(
-            "field",
-            what,
-            format!(
-                "The mapping names it, the account does not have it.{near} The internal name shows in HubSpot under Settings (gear) > Data \
-                 Management > Properties > {place} properties > (property) > `</>`."
-            ),
-        )
-    }
 }
 
 impl Talk for Check {
@@ -125,7 +126,8 @@ impl Talk for Check {
     fn heard(&mut self, tag: Tag, what: Heard<'_>) {
         match tag {
             READ => self.take_read(what),
-            DESCRIBE => self.take_properties(what),
+            DESCRIBE => self.take_properties(&self.object.clone(), what),
+            DESCRIBE_DEAL => self.take_properties("deal", what),
             _ => return,
         }
         self.open -= 1;
@@ -156,6 +158,39 @@ fn scope_findings(object: &str, writes: bool, granted: &[String]) -> Vec<Finding
             if granted.contains(&scope) { good("scope", what) } else { bad("scope", what, missing_scopes_fix(&[scope])) }
         })
         .collect()
+}
+
+/// What stands beside a record: only the opt-outs are known.
+fn beside_finding(name: &str, granted: &[String]) -> Finding {
+    if name != beside_record(PREFERENCES) {
+        return bad("field", format!("`{name}` is known"), format!("For HubSpot only `{PREFERENCES}` can be asked beside a record."));
+    }
+    let what = "opt-outs may be read".to_owned();
+    let one = "communication_preferences.read";
+    let enough = |scope: &String| scope == one || scope == "communication_preferences.read_write" || scope == MANY_PREFERENCES_SCOPE;
+    if granted.is_empty() || granted.iter().any(enough) {
+        good("scope", what)
+    } else {
+        bad("scope", what, missing_scopes_fix(&[one.to_owned()]))
+    }
+}
+
+fn field_finding(object: &str, name: &str, properties: &[FieldInfo]) -> Finding {
+    let what = format!("property `{name}` of {object} exists");
+    if properties.iter().any(|property| property.name == name) {
+        return good("field", what);
+    }
+    let near = properties.iter().find(|property| property.name.eq_ignore_ascii_case(name) || property.label.eq_ignore_ascii_case(name));
+    let near = near.map(|property| format!(" Did you mean `{}`?", property.name)).unwrap_or_default();
+    let place = capital(object);
+    bad(
+        "field",
+        what,
+        format!(
+            "The mapping names it, the account does not have it.{near} The internal name shows in HubSpot under Settings (gear) > Data \
+             Management > Properties > {place} properties > (property) > `</>`."
+        ),
+    )
 }
 
 fn missing_scopes_fix(scopes: &[String]) -> String {

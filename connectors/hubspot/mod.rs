@@ -1,6 +1,6 @@
 //! HubSpot: contacts, companies, deals and leads through the CRM API.
 //!
-//! Facts are in `manifest.toml`; reading is in `read` and `changes`, writing in `write` and `after`, the
+//! Facts are in `manifest.toml`; reading is in `fetch`, `read` and `changes`, writing in `write` and `after`, the
 //! connection check in `check`, webhooks in `webhook`. The simulator in [`sandbox`] shares no code
 //! and no constants with them.
 
@@ -9,6 +9,7 @@ mod api;
 mod changes;
 mod check;
 mod error;
+mod fetch;
 mod read;
 pub mod sandbox;
 #[cfg(test)]
@@ -59,8 +60,8 @@ impl Connector for HubSpot {
                 let ask = changes::Wanted { object, from, until, fields, selection, overlap: self.manifest.poll.overlap_ms };
                 Box::new(changes::Changes::new(api, ask, cursor)?)
             }
-            Op::Fetch { object, ids, fields } => Box::new(read::Fetch::new(api, object, ids, fields, false)),
-            Op::Follow { object, ids, fields } => Box::new(read::Fetch::new(api, object, ids, fields, true)),
+            Op::Fetch { object, ids, fields } => Box::new(fetch::Fetch::new(api, object, ids, fields, false, account)),
+            Op::Follow { object, ids, fields } => Box::new(fetch::Fetch::new(api, object, ids, fields, true, account)),
             Op::Find { object, field, value, fields } => Box::new(read::Find::new(api, object, field, value, fields)),
             Op::Describe { object } => Box::new(read::Describe::new(&api, object)),
             Op::Write { object, marker_field, items } => Box::new(write::Write::new(api, object, marker_field, items)),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::answer::{Refusal, iso};
-use super::crm::Call;
+use super::crm::{Call, texts};
 use super::links::unknown_type;
 use super::portal::Portal;
 use super::schema::{DEAL_STAGES, Kind, LEAD_STAGES, Property};
@@ -227,6 +227,14 @@ pub(super) fn preferences(portal: &mut Portal, call: &Call<'_>) -> Result<Respon
                 .iter()
                 .map(|(id, name)| json!({ "id": id.to_string(), "name": name, "isActive": true, "isDefault": true, "isInternal": false, "communicationMethod": "EMAIL", "purpose": "Marketing", "description": "", "createdAt": iso(0), "updatedAt": iso(0) }))
                 .collect();
+            Ok(Response::json(
+                200,
+                &json!({ "status": "COMPLETE", "results": all, "startedAt": iso(call.now), "completedAt": iso(call.now) }),
+            ))
+        }
+        (Method::Post, ["statuses", "batch", "read"]) => {
+            let each = |email: &String| json!({ "subscriberIdString": email, "statuses": statuses(portal, email, call.now)["results"] });
+            let all: Vec<Value> = texts(&call.body, "inputs").iter().map(each).collect();
             Ok(Response::json(
                 200,
                 &json!({ "status": "COMPLETE", "results": all, "startedAt": iso(call.now), "completedAt": iso(call.now) }),

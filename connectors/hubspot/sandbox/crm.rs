@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::answer::{Refusal, batch};
+use super::answer::{Refusal, batch, iso};
 use super::portal::{By, Portal};
 use super::schema::{self, Kind};
 use super::search;
-use super::store::Changes;
+use super::store::{Changes, Row};
 use crate::sdk::{Method, Millis, Response};
 
 /// Most inputs of a batch.
 const MOST_INPUTS: usize = 100;
+/// Most inputs of a batch read that asks for histories.
+const MOST_INPUTS_WITH_HISTORY: usize = 50;
 
 /// A request to the API, taken apart.
 pub(super) struct Call<'a> {
@@ -82,7 +84,7 @@ pub(super) fn answer(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result
             let (id, row, version) = portal.visible(kind, id, call.now).ok_or_else(Refusal::not_found)?;
             let mut out = portal.json(kind, id, row, version, &wanted);
             add_links(portal, kind, id, call, &mut out);
-            add_history(call, &mut out);
+            add_history(portal, row, &call.names("propertiesWithHistory"), call.now, &mut out);
             Ok(Response::json(200, &out))
         }
         (Method::Patch, [id]) => {
@@ -141,6 +143,8 @@ fn written(portal: &Portal, kind: Kind, id: u64, names: &[String]) -> Value {
     // Properties without a value do not come back from a write unless they were written.
     if let Some(properties) = out.get_mut("properties").and_then(Value::as_object_mut) {
         properties.retain(|name, value| !value.is_null() || names.contains(name));
+        // One that was cleared comes back as the empty text that cleared it.
+        properties.values_mut().filter(|value| value.is_null()).for_each(|value| *value = "".into());
     }
     out
 }
@@ -191,15 +195,21 @@ fn add_links(portal: &Portal, kind: Kind, id: u64, call: &Call<'_>, out: &mut Va
     }
 }
 
-/// Of a property's history only the present value is simulated.
-fn add_history(call: &Call<'_>, out: &mut Value) {
-    for name in call.names("propertiesWithHistory") {
-        let Some(value) = out.pointer("/properties").and_then(|p| p.get(&name)).and_then(Value::as_str).map(str::to_owned) else {
-            continue;
-        };
-        let at = out.get("updatedAt").cloned().unwrap_or_default();
-        let source = out.pointer("/properties/hs_object_source").cloned().unwrap_or_else(|| "CRM_UI".into());
-        out["propertiesWithHistory"][name] = json!([{ "value": value, "timestamp": at, "sourceType": source }]);
+/// Adds what the named properties were given, newest first.
+fn add_history(portal: &Portal, row: &Row, names: &[String], now: Millis, out: &mut Value) {
+    for name in names {
+        let past: Vec<Value> = row
+            .history(name, portal.read_time(now))
+            .map(|past| {
+                json!({
+                    "value": past.value,
+                    "timestamp": iso(past.at),
+                    "sourceType": past.by.word(),
+                    "sourceId": portal.source_id(past.by),
+                })
+            })
+            .collect();
+        out["propertiesWithHistory"][name] = past.into();
     }
 }
 
@@ -310,13 +320,21 @@ fn batch_read(portal: &Portal, kind: Kind, call: &Call<'_>) -> Result<Response, 
     if let Some(name) = id_property {
         check_id_property(portal, kind, name)?;
     }
-    let wanted: Vec<String> = texts(&call.body, "properties").into_iter().chain(texts(&call.body, "propertiesWithHistory")).collect();
+    let histories = texts(&call.body, "propertiesWithHistory");
+    if !histories.is_empty() && inputs.len() > MOST_INPUTS_WITH_HISTORY {
+        return Err(Refusal::invalid(format!("At most {MOST_INPUTS_WITH_HISTORY} inputs are supported with propertiesWithHistory")));
+    }
+    let wanted: Vec<String> = texts(&call.body, "properties").into_iter().chain(histories.clone()).collect();
     let (mut results, mut missing) = (Vec::new(), Vec::new());
     let mut answered = BTreeSet::new();
     for id in distinct_ids(inputs)? {
         let found = find(portal, kind, &id, id_property).ok().and_then(|id| portal.visible(kind, id, call.now));
         match found {
-            Some((id, row, version)) if answered.insert(id) => results.push(portal.json(kind, id, row, version, &wanted)),
+            Some((id, row, version)) if answered.insert(id) => {
+                let mut out = portal.json(kind, id, row, version, &wanted);
+                add_history(portal, row, &histories, call.now, &mut out);
+                results.push(out);
+            }
             Some(_) => {}
             None => missing.push(id),
         }

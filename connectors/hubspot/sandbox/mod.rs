@@ -6,6 +6,7 @@
 mod account;
 mod answer;
 mod crm;
+mod forms;
 mod hooks;
 mod limits;
 mod links;
@@ -32,6 +33,9 @@ use schema::{Kind, Property};
 
 /// Dated versions that are supported.
 const DATED: [&str; 3] = ["2025-09", "2026-03", "2026-09"];
+
+/// Where visitors send forms.
+const FORMS: &str = "/submissions/v3/integration/submit/";
 
 /// HubSpot, simulated.
 #[derive(Debug, Clone)]
@@ -220,14 +224,14 @@ impl HubSpotSandbox {
         let number = |id: &str| id.parse::<u64>().map_err(|_| Refusal::not_found());
         match act {
             Act::Create { object, fields } => {
-                let kind = kind(&object)?;
-                let changes = schema::accept(kind, &self.portal.table(kind).schema, &given(fields))?;
-                self.portal.create(kind, changes, By::Person, now)
+                let (kind, (by, fields)) = (kind(&object)?, who(fields));
+                let changes = schema::accept(kind, &self.portal.table(kind).schema, &fields)?;
+                self.portal.create(kind, changes, by, now)
             }
             Act::Update { object, id, fields } => {
-                let kind = kind(&object)?;
-                let changes = schema::accept(kind, &self.portal.table(kind).schema, &given(fields))?;
-                self.portal.update(kind, number(&id)?, changes, By::Person, now)
+                let (kind, (by, fields)) = (kind(&object)?, who(fields));
+                let changes = schema::accept(kind, &self.portal.table(kind).schema, &fields)?;
+                self.portal.update(kind, number(&id)?, changes, by, now)
             }
             Act::Delete { object, id } => {
                 let id = number(&id)?;
@@ -256,7 +260,7 @@ impl HubSpotSandbox {
         let (id, _) = self.portal.table(kind).live(id).ok_or_else(Refusal::not_found)?;
         let mut fields = fields;
         fields.entry("dealname".into()).or_insert_with(|| "New deal".into());
-        let changes = schema::accept(Kind::Deal, &self.portal.table(Kind::Deal).schema, &given(fields))?;
+        let changes = schema::accept(Kind::Deal, &self.portal.table(Kind::Deal).schema, &fields.into_iter().collect())?;
         let deal = self.portal.create(Kind::Deal, changes, By::Person, now)?;
         let mut on = vec![(kind, id)];
         if kind == Kind::Lead {
@@ -288,6 +292,11 @@ impl Sandbox for HubSpotSandbox {
             let mut response = page.unwrap_or_else(|| Refusal::no_route().response(&self.rng.uuid()));
             response.headers.push(("date".into(), http_date(now)));
             SandboxReply::Answer(response)
+        } else if request.path_only().starts_with(FORMS) && request.method == Method::Post {
+            let body = serde_json::from_slice(&request.body).unwrap_or_default();
+            let own = request.path_only()[FORMS.len()..].split('/').next() == Some(self.portal.id.to_string().as_str());
+            let answer = if own { forms::submit(&mut self.portal, &body, now) } else { Err(Refusal::not_found()) };
+            SandboxReply::Answer(answer.unwrap_or_else(|refusal| refusal.response(&self.rng.uuid())))
         } else {
             self.data(request, now)
         };
@@ -319,7 +328,7 @@ impl Sandbox for HubSpotSandbox {
         live.map(|(id, row)| {
             let names =
                 table.schema.keys().filter_map(|name| Some((name.clone(), Value::String(table.value(*id, row, row.latest(), name)?))));
-            SandboxRecord { id: id.to_string(), fields: names.collect(), made_by_api: row.by_api }
+            SandboxRecord { id: id.to_string(), fields: names.collect(), made_by_api: row.by == By::Api }
         })
         .collect()
     }
@@ -353,8 +362,15 @@ impl Sandbox for HubSpotSandbox {
     }
 }
 
-fn given(fields: Fields) -> serde_json::Map<String, Value> {
-    fields.into_iter().collect()
+/// Who acts: `hs_object_source`, which nobody can write, says that a form (`FORM`) or an import
+/// (`IMPORT`) does it instead of a person in HubSpot's pages.
+fn who(mut fields: Fields) -> (By, serde_json::Map<String, Value>) {
+    let by = match fields.remove("hs_object_source").as_ref().and_then(Value::as_str) {
+        Some("FORM") => By::Form,
+        Some("IMPORT") => By::Import,
+        _ => By::Person,
+    };
+    (by, fields.into_iter().collect())
 }
 
 fn decode(part: &str) -> String {
@@ -385,6 +401,7 @@ fn needed_scope(request: &SandboxRequest) -> Option<String> {
         "properties" => Some(format!("crm.schemas.{}.{access}", kind?.plural())),
         "pipelines" => Some(format!("crm.schemas.{}.read", kind?.plural())),
         "owners" => Some("crm.objects.owners.read".into()),
+        "communication-preferences" if rest.get(1) == Some(&"batch") => Some(format!("communication_preferences.statuses.batch.{access}")),
         "communication-preferences" => Some(format!("communication_preferences.{access}")),
         "account-info" => Some("oauth".into()),
         _ => None,

@@ -16,6 +16,22 @@ pub(super) enum By {
     Api,
     /// A person in HubSpot's pages.
     Person,
+    /// A visitor, by sending a form.
+    Form,
+    /// A file that was imported.
+    Import,
+}
+
+impl By {
+    /// HubSpot's word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Api => "INTEGRATION",
+            Self::Person => "CRM_UI",
+            Self::Form => "FORM",
+            Self::Import => "IMPORT",
+        }
+    }
 }
 
 /// Something that webhooks tell.
@@ -80,10 +96,13 @@ impl Portal {
         self.next_id
     }
 
-    fn source(&self, by: By) -> (&'static str, String) {
+    /// Which app, user, form or file it was.
+    pub fn source_id(&self, by: By) -> String {
         match by {
-            By::Api => ("INTEGRATION", self.app_id.to_string()),
-            By::Person => ("CRM_UI", "userId:4711".to_owned()),
+            By::Api => self.app_id.to_string(),
+            By::Person => "userId:4711".to_owned(),
+            By::Form => "f0000000-0000-4000-8000-000000000001".to_owned(),
+            By::Import => "12".to_owned(),
         }
     }
 
@@ -98,7 +117,7 @@ impl Portal {
             .with("properties", needed));
         }
         self.table(kind).check_unique(None, &given)?;
-        let (source, source_id) = self.source(by);
+        let (source, source_id) = (by.word(), self.source_id(by));
         let mut changes = given;
         changes.insert("hs_object_source".into(), Some(source.into()));
         changes.insert("hs_object_source_label".into(), Some(source.into()));
@@ -119,7 +138,7 @@ impl Portal {
             }
         }
         let id = self.new_id();
-        self.table_mut(kind).insert(id, changes, by == By::Api, now);
+        self.table_mut(kind).insert(id, changes, by, now);
         if by == By::Api {
             self.created_by_api += 1;
         }
@@ -136,7 +155,7 @@ impl Portal {
     }
 
     fn put(&mut self, kind: Kind, id: u64, given: Changes, by: By, now: Millis) {
-        let changed = self.table_mut(kind).put(id, given, by == By::Api, now);
+        let changed = self.table_mut(kind).put(id, given, by, now);
         for (name, value) in changed {
             let value = value.unwrap_or_default();
             self.event(kind, "propertyChange", id, by, now, json!({ "propertyName": name, "propertyValue": value }));
@@ -173,7 +192,7 @@ impl Portal {
             return Err(Refusal::invalid("Cannot merge a record with itself."));
         }
         let (kept, lost) = (first.latest().values.clone(), second.latest().values.clone());
-        let by_api = first.by_api;
+        let made_by = first.by;
         let mut values: Changes = lost.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
         values.extend(kept.iter().map(|(name, value)| (name.clone(), Some(value.clone()))));
         let joined = |name: &str, more: &[&str]| {
@@ -198,7 +217,7 @@ impl Portal {
         let table = self.table_mut(kind);
         table.remove(primary);
         table.remove(other);
-        table.insert(id, values, by_api, now);
+        table.insert(id, values, made_by, now);
         table.alias(primary, id);
         table.alias(other, id);
         self.move_links(kind, primary, id);
@@ -215,7 +234,7 @@ impl Portal {
     }
 
     fn event(&mut self, kind: Kind, what: &str, id: u64, by: By, now: Millis, extra: Value) {
-        let (source, source_id) = self.source(by);
+        let (source, source_id) = (by.word(), self.source_id(by));
         let mut body = Map::new();
         body.insert("eventId".into(), (self.rng.next() >> 24).into());
         body.insert("subscriptionId".into(), (3_000_000 + what.len() as u64 * 10 + kind as u64).into());

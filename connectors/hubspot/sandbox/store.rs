@@ -7,11 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::answer::{Refusal, iso};
+use super::portal::By;
 use super::schema::{self, Kind, LIFECYCLE, Property};
 use crate::sdk::Millis;
 
 /// How long superseded versions are kept.
 const HISTORY: Millis = 3_600_000;
+/// How many values of one property its history keeps.
+const MOST_PAST: usize = 20;
 
 /// Values by property; a property without a value is absent.
 pub(super) type Values = BTreeMap<String, String>;
@@ -29,12 +32,22 @@ pub(super) struct Version {
     pub values: Values,
 }
 
+/// A value that a property was given.
+#[derive(Debug, Clone)]
+pub(super) struct Past {
+    pub at: Millis,
+    pub value: String,
+    pub by: By,
+}
+
 /// A record.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub created: Millis,
-    pub by_api: bool,
+    pub by: By,
     versions: Vec<Arc<Version>>,
+    /// What each property was given, oldest first.
+    history: BTreeMap<String, Vec<Past>>,
 }
 
 impl Row {
@@ -42,6 +55,19 @@ impl Row {
     pub fn latest(&self) -> &Version {
         // A row is made with a version, and pruning keeps the last.
         &self.versions[self.versions.len() - 1]
+    }
+
+    /// What a property was given up to a moment, newest first.
+    pub fn history(&self, name: &str, seen: Millis) -> impl Iterator<Item = &Past> {
+        self.history.get(name).into_iter().flatten().rev().filter(move |past| past.at <= seen)
+    }
+
+    fn remember(&mut self, name: &str, value: &str, by: By, at: Millis) {
+        let past = self.history.entry(name.to_owned()).or_default();
+        past.push(Past { at, value: value.to_owned(), by });
+        if past.len() > MOST_PAST {
+            past.remove(0);
+        }
     }
 
     /// The version that a read sees which knows everything up to `at`.
@@ -131,20 +157,25 @@ impl Table {
     }
 
     /// Adds a record.
-    pub fn insert(&mut self, id: u64, changes: Changes, by_api: bool, now: Millis) {
+    pub fn insert(&mut self, id: u64, changes: Changes, by: By, now: Millis) {
         let values = changes.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         let version = Version { at: now, modified: now, archived: None, values: derived(self.kind, values) };
         self.index(id, &version);
-        self.rows.insert(id, Row { created: now, by_api, versions: vec![Arc::new(version)] });
+        let mut row = Row { created: now, by, versions: Vec::new(), history: BTreeMap::new() };
+        for (name, value) in &version.values {
+            row.remember(name, value, by, now);
+        }
+        row.versions.push(Arc::new(version));
+        self.rows.insert(id, row);
     }
 
     /// Changes a live record; answers what really changed.
-    pub fn put(&mut self, id: u64, changes: Changes, forward_only: bool, now: Millis) -> Changes {
+    pub fn put(&mut self, id: u64, changes: Changes, by: By, now: Millis) -> Changes {
         let Some(row) = self.rows.get(&id) else { return Changes::new() };
         let old = row.latest().clone();
         let mut values = old.values.clone();
         for (name, value) in changes {
-            if forward_only && name == "lifecyclestage" && goes_back(old.values.get(&name), value.as_ref()) {
+            if by == By::Api && name == "lifecyclestage" && goes_back(old.values.get(&name), value.as_ref()) {
                 continue;
             }
             match value {
@@ -161,6 +192,11 @@ impl Table {
         let version = Version { at: now, modified: now, archived: None, values };
         self.index(id, &version);
         self.push(id, version, now);
+        if let Some(row) = self.rows.get_mut(&id) {
+            for (name, value) in &changed {
+                row.remember(name, value.as_deref().unwrap_or_default(), by, now);
+            }
+        }
         changed
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{MARKER, World, create, fields};
+use crate::sdk::record::Moment;
 use crate::sdk::{Act, Finding, Op, Output, State};
 
 fn fetch(world: &mut World, ids: &[&str]) -> BTreeMap<String, State> {
@@ -61,6 +62,49 @@ fn a_contact_is_followed_to_its_newest_deal() {
     assert_eq!(of(&id)["deal.hs_is_closed_won"], "true");
     assert_eq!(of(&id)["deal.amount"], "250.5");
     assert!(!of(&without).contains_key("deal.dealstage"));
+}
+
+/// Breaks when an import, a person and a form cannot be told apart, or the newest value is not the present one.
+#[test]
+fn a_history_tells_who_set_a_value() {
+    let mut world = World::new();
+    let id = world.person(&[("email", "a@example.com"), ("country", "NL"), ("hs_object_source", "IMPORT")]);
+    let other = world.person(&[("email", "b@example.com")]);
+    world.now += 1_000;
+    world.change(&id, &[("country", "DE"), ("hs_object_source", "FORM")]);
+    let names = ["email", "country@history", "city@history", "@no_such_thing"].map(str::to_owned).to_vec();
+    let records = world.run(&Op::Fetch { object: "contact".into(), ids: vec![id.clone(), other], fields: names }).records();
+    let fields = &records.iter().find(|r| r.id == id).expect("read").fields;
+    let told: Vec<Moment> = serde_json::from_value(fields["country@history"].clone()).expect("moments");
+    let told: Vec<_> = told.iter().map(|m| (m.value.as_str().unwrap_or_default(), m.at, m.by.as_deref().unwrap_or_default())).collect();
+    assert_eq!(told, [("DE", world.now, "FORM"), ("NL", world.now - 1_000, "IMPORT")]);
+    assert!(!fields.contains_key("country"), "the field itself was not asked for");
+    assert_eq!(fields["city@history"], serde_json::json!([]));
+    assert_eq!(fields.len(), 3);
+}
+
+/// Breaks when an opt-out is overlooked, or read one by one though all could be asked at once.
+#[test]
+fn opt_outs_are_read_beside_the_record() {
+    for (scope, requests) in [("communication_preferences.read", 3), ("communication_preferences.statuses.batch.read", 1)] {
+        let mut world = World::new();
+        world.account.scopes = vec![scope.into()];
+        let people: Vec<String> = (0..3).map(|i| world.person(&[("email", &format!("p{i}@example.com"))])).collect();
+        let nameless = world.person(&[("firstname", "No address")]);
+        let path = "/communication-preferences/2026-09/statuses/p1%40example.com";
+        let body = serde_json::json!({ "channel": "EMAIL", "statusState": "UNSUBSCRIBED", "subscriptionId": 100_001 });
+        world.send(crate::sdk::Method::Post, path, body.to_string().as_bytes());
+        world.sent.clear();
+        let ids = people.iter().chain([&nameless]).cloned().collect();
+        let op = Op::Fetch { object: "contact".into(), ids, fields: vec!["@communication_preferences".into()] };
+        let records = world.run(&op).records();
+        let words = |id: &str| records.iter().find(|r| r.id == id).map(|r| r.fields["@communication_preferences"].clone());
+        assert_eq!(words(&people[0]), Some(serde_json::json!(["NOT_SPECIFIED"])));
+        assert_eq!(words(&people[1]), Some(serde_json::json!(["NOT_SPECIFIED", "UNSUBSCRIBED"])));
+        assert_eq!(words(&nameless), Some(serde_json::json!([])));
+        assert_eq!(world.sent.iter().filter(|(_, path, _)| path.starts_with("/communication-preferences/")).count(), requests);
+        assert!(records.iter().all(|r| r.fields.len() == 1), "only what was asked for is handed over");
+    }
 }
 
 /// Breaks when finding by email goes through the lagging index or is sensitive to case.
@@ -127,9 +171,12 @@ fn bad<'a>(findings: &'a [Finding], code: &str) -> Vec<&'a Finding> {
 fn a_sound_connection_has_no_complaints() {
     let mut world = World::new();
     world.account.scopes = ["oauth", "crm.objects.contacts.read", "crm.objects.contacts.write"].map(str::to_owned).to_vec();
-    let findings = check(&mut world, MARKER, &["email", "deal.amount"]);
+    let findings = check(&mut world, MARKER, &["email", "email@history", "deal.amount"]);
     assert!(findings.iter().all(|f| f.ok), "{findings:?}");
-    assert_eq!(findings.len(), 6);
+    assert_eq!(findings.len(), 7);
+    let findings = check(&mut world, MARKER, &["nowhere@history", "deal.nowhere", "@communication_preferences", "@nothing"]);
+    assert_eq!(bad(&findings, "field").len(), 3, "{findings:?}");
+    assert!(bad(&findings, "scope")[0].what.contains("opt-outs"));
 }
 
 /// Breaks when a finding does not say what to do; the suggested call must really mend it.
