@@ -1,11 +1,12 @@
 //! What every stage works with: the store, the clock, the keys, the lines to vendors.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
 use crate::http::Transport;
 use crate::http::line::Line;
+use crate::rules::Rules;
 use crate::store::Db;
 use crate::vault::Vault;
 
@@ -21,8 +22,37 @@ pub struct Context {
     pub transport: Transport,
     /// Every configured connection, by name.
     pub lines: BTreeMap<String, Arc<Line>>,
+    /// The rules in force; read with [`Context::rules`].
+    pub rules: RwLock<Arc<Rules>>,
+    /// Delays between tries of a delivery, milliseconds; the last is the end.
+    pub retry_schedule: Vec<Millis>,
     /// Woken when there is work before its time.
     pub wake: tokio::sync::Notify,
     /// Our own address as partners and vendors see it, such as `https://leads.example`.
     pub public_url: String,
+}
+
+impl Context {
+    /// The rules in force, as one snapshot.
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.read().map_or_else(|poisoned| poisoned.into_inner().clone(), |rules| rules.clone())
+    }
+
+    /// Puts new rules in force.
+    pub fn set_rules(&self, rules: Rules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
+    /// How long to wait after so many failed tries, with jitter.
+    pub fn retry_after(&self, attempts: i64) -> Millis {
+        let index = usize::try_from(attempts).unwrap_or(0).min(self.retry_schedule.len().saturating_sub(1));
+        let delay = self.retry_schedule.get(index).copied().unwrap_or(5_000);
+        // Between 80 and 120 percent, so that what failed together is not tried together.
+        delay * 4 / 5 + delay * 2 / 5 * self.clock.jitter() / 1_000
+    }
+
+    /// After how many failed tries a delivery is set aside.
+    pub fn max_attempts(&self) -> i64 {
+        self.retry_schedule.len() as i64
+    }
 }

@@ -1,1 +1,282 @@
-//! daemon: not written yet.
+//! The composition root: builds everything in order, starts it, drains it, stops it in reverse.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+
+use leadshare_connectors::sdk::manifest::Auth;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, MINUTE, Millis};
+use crate::config::{Config, Connection};
+use crate::context::Context;
+use crate::errors::{Diagnostic, Error, Result};
+use crate::http::Transport;
+use crate::http::egress::Egress;
+use crate::http::line::{Line, Setup};
+use crate::http::token_endpoint::App;
+use crate::ledger::Signer;
+use crate::oauth::authorize;
+use crate::publish::{self, Published};
+use crate::store::{Db, connections, deliveries, dirty};
+use crate::vault::{KeyCheck, Vault};
+use crate::{pipeline, sealer};
+
+/// How often due work is looked for when nothing wakes us.
+const TICK: Millis = 500;
+/// How often the ledger is sealed.
+const SEAL: Millis = 500;
+/// Most connections that take a turn at the same time.
+const TURNS: usize = 32;
+
+/// Everything that runs needs, and what was found in the files.
+pub struct Built {
+    /// What the stages work with.
+    pub ctx: Arc<Context>,
+    /// Signs checkpoints.
+    pub signer: Signer,
+    /// What is wrong or odd in the files.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Opens the store and the keys, publishes the files, makes the lines.
+///
+/// # Errors
+/// Whatever keeps the daemon from starting, with what to do.
+pub async fn build(config: &Config, clock: &Clock) -> Result<Built> {
+    let vault = Arc::new(config.vault()?);
+    let db = Db::open(config.store_url().expose()).await?;
+    check_keys(&db, &vault).await?;
+    let Published { rules, diagnostics, .. } = publish::publish(&db, clock, config).await?;
+    let mut lines = std::collections::BTreeMap::new();
+    for (name, connection) in &config.connections {
+        lines.insert(name.clone(), Arc::new(line(config, name, connection, clock, &db, &vault).await?));
+    }
+    let ctx = Context {
+        db,
+        clock: clock.clone(),
+        vault,
+        transport: Transport::default(),
+        lines,
+        rules: RwLock::new(Arc::new(rules)),
+        retry_schedule: config.retry.schedule.iter().map(|p| p.millis()).collect(),
+        wake: tokio::sync::Notify::new(),
+        public_url: config.server.public_url.trim_end_matches('/').to_owned(),
+    };
+    Ok(Built { ctx: Arc::new(ctx), signer: config.signer()?, diagnostics })
+}
+
+/// Refuses a database that was written with other keys, before anything is read or written with them.
+async fn check_keys(db: &Db, vault: &Vault) -> Result<()> {
+    let now = vault.key_check();
+    if let Some(text) = connections::setting(db, "key_check").await? {
+        let before: KeyCheck = serde_json::from_str(&text).map_err(|_| Error::Unreadable { what: "the key check".into() })?;
+        vault.fits(&before)?;
+    }
+    let text = serde_json::to_string(&now).map_err(|_| Error::Unreadable { what: "the key check".into() })?;
+    connections::set_setting(db, "key_check", &text).await
+}
+
+async fn line(config: &Config, name: &str, connection: &Connection, clock: &Clock, db: &Db, vault: &Arc<Vault>) -> Result<Line> {
+    let entry = leadshare_connectors::by_name(&connection.connector)
+        .ok_or_else(|| Error::NotFound(format!("connector {}", connection.connector)))?;
+    let connector: Arc<dyn leadshare_connectors::sdk::Connector> = Arc::from((entry.connector)());
+    let manifest = connector.manifest();
+    let api_version = connection.api_version.clone().unwrap_or_else(|| manifest.api_version.clone());
+    let base_url = connection.base_url.clone();
+    let app = match (&manifest.auth, &connection.client_id, &connection.client_secret) {
+        (Auth::Oauth2(oauth), Some(id), Some(secret)) => {
+            let base = base_url.as_deref().or(manifest.base_url.as_deref());
+            let (authorize_url, token_url) = authorize::endpoints(
+                oauth,
+                &api_version,
+                base,
+                connection.oauth.authorize_url.as_deref(),
+                connection.oauth.token_url.as_deref(),
+            )?;
+            let redirect_uri = format!("{}/oauth/callback", config.server.public_url.trim_end_matches('/'));
+            Some(App { client_id: id.clone(), client_secret: secret.to_secret_string(), redirect_uri, authorize_url, token_url })
+        }
+        _ => None,
+    };
+    let now = clock.now();
+    connections::ensure(db, name, &connection.partner, &connection.connector, now).await?;
+    // A key needs no browser: such a connection is connected as soon as it is configured.
+    let share_from = connection.share_from.map(|day| day.start());
+    let stored = connections::one(db, name).await?;
+    let state = stored.as_ref().map_or("new", |c| c.state.as_str());
+    let mut tx = db.begin().await?;
+    if connection.paused {
+        connections::set_state(&mut tx, name, "paused", Some("paused in the configuration"), now).await?;
+    } else if connection.key.is_some() && state != "connected" {
+        connections::connected(&mut tx, name, None, None, &[], share_from.unwrap_or(now), now).await?;
+    } else if state == "paused" {
+        connections::set_state(&mut tx, name, if connections::tokens(db, name).await?.is_some() { "connected" } else { "new" }, None, now)
+            .await?;
+    }
+    if let Some(from) = share_from {
+        connections::set_share_from(&mut tx, name, from).await?;
+    }
+    tx.commit().await?;
+    let setup = Setup {
+        name: name.to_owned(),
+        partner: connection.partner.clone(),
+        base_url,
+        api_version,
+        tenant: connection.tenant.clone(),
+        app,
+        key: connection.key.as_ref().map(crate::config::Secret::to_secret_string),
+        role: connection.role(),
+        webhook_secrets: connection.webhook_secrets(),
+        observe: connection.observe,
+        egress: Egress::allowing(connection.dangerously_allow_networks.iter().map(|n| n.0).collect()),
+        budgets: connection.shared_budgets(manifest),
+        poll_every: connection.poll_every.map_or(manifest.poll.every_ms, |p| p.millis()),
+        connector,
+    };
+    Ok(Line::new(setup, clock, db, vault, connections::one(db, name).await?.as_ref()))
+}
+
+/// Takes turns until nothing is due any more: for tests and for `--once` commands. Answers how many
+/// rounds did something.
+///
+/// # Errors
+/// The store's.
+pub async fn drain(ctx: &Context, signer: &Signer) -> Result<usize> {
+    let mut rounds = 0;
+    loop {
+        let mut worked = false;
+        for line in ctx.lines.values() {
+            worked |= pipeline::turn(ctx, line).await?;
+        }
+        sealer::run_once(ctx, signer).await?;
+        if !worked {
+            return Ok(rounds);
+        }
+        rounds += 1;
+    }
+}
+
+/// Works until told to stop, then lets the turns under way end.
+pub async fn work(ctx: Arc<Context>, signer: Signer, stop: CancellationToken) {
+    let sealing = tokio::spawn(seal_until(ctx.clone(), signer, stop.clone()));
+    let mut turns: JoinSet<(String, bool)> = JoinSet::new();
+    let mut running: HashSet<String> = HashSet::new();
+    let mut again: BTreeSet<String> = ctx.lines.keys().cloned().collect();
+    while !stop.is_cancelled() {
+        match due(&ctx).await {
+            Ok(due) => again.extend(due),
+            Err(error) => tracing::error!(%error, "the store cannot be asked for work; tried again"),
+        }
+        while running.len() < TURNS
+            && let Some(name) = again.iter().find(|name| !running.contains(*name)).cloned()
+        {
+            again.remove(&name);
+            running.insert(name.clone());
+            let ctx = ctx.clone();
+            turns.spawn(async move {
+                let Some(line) = ctx.lines.get(&name) else { return (name, false) };
+                let worked = pipeline::turn(&ctx, line).await.unwrap_or_else(|error| {
+                    tracing::error!(connection = name, %error, "a turn failed; tried again");
+                    false
+                });
+                (name, worked)
+            });
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = ctx.wake.notified() => {}
+            () = ctx.clock.sleep(TICK) => {}
+            Some(ended) = turns.join_next(), if !turns.is_empty() => {
+                match ended {
+                    Ok((name, worked)) => {
+                        running.remove(&name);
+                        if worked {
+                            again.insert(name);
+                            ctx.wake.notify_one();
+                        }
+                    }
+                    Err(error) => {
+                        // A panic in one turn must not stop the others; its claims run out by themselves.
+                        tracing::error!(%error, "a turn broke off");
+                        running.clear();
+                    }
+                }
+            }
+        }
+    }
+    while turns.join_next().await.is_some() {}
+    if let Err(error) = sealing.await {
+        tracing::error!(%error, "sealing broke off");
+    }
+}
+
+/// The connections for which something is due.
+async fn due(ctx: &Context) -> Result<Vec<String>> {
+    let now = ctx.clock.now();
+    let mut due: Vec<String> =
+        dirty::pending(&ctx.db).await?.into_iter().filter(|(_, _, first)| *first <= now).map(|(name, ..)| name).collect();
+    due.extend(deliveries::open(&ctx.db).await?.into_iter().filter(|(_, _, _, first)| *first <= now).map(|(name, ..)| name));
+    due.extend(dirty::polls_due(&ctx.db, now).await?);
+    due.sort();
+    due.dedup();
+    Ok(due)
+}
+
+async fn seal_until(ctx: Arc<Context>, signer: Signer, stop: CancellationToken) {
+    loop {
+        match sealer::run_once(&ctx, &signer).await {
+            Ok(0) if stop.is_cancelled() => return,
+            Ok(0) => tokio::select! {
+                () = stop.cancelled() => {}
+                () = ctx.clock.sleep(SEAL) => {}
+            },
+            Ok(_) => {}
+            Err(error) => {
+                tracing::error!(%error, "the ledger could not be sealed; tried again");
+                if stop.is_cancelled() {
+                    return;
+                }
+                ctx.clock.sleep(SEAL).await;
+            }
+        }
+    }
+}
+
+/// Publishes what changed in the folders. A file with an error keeps its last good version.
+///
+/// # Errors
+/// The store's.
+pub async fn reload(ctx: &Context, config: &Config) -> Result<Vec<Diagnostic>> {
+    let published = publish::publish(&ctx.db, &ctx.clock, config).await?;
+    for problem in &published.diagnostics {
+        tracing::warn!(file = problem.file, line = problem.line, code = problem.code, "{}", problem.message);
+    }
+    if !published.changed.is_empty() {
+        tracing::info!(files = ?published.changed, "new rules are in force");
+    }
+    ctx.set_rules(published.rules);
+    Ok(published.diagnostics)
+}
+
+/// Holds the store's file for one daemon. Dropped, it is free again.
+pub struct OnlyOne(#[expect(dead_code, reason = "held for its lock")] Option<std::fs::File>);
+
+/// Makes sure that one daemon at most works on an embedded store.
+///
+/// # Errors
+/// [`Error::BadRequest`] when another one does.
+pub fn only_one(config: &Config) -> Result<OnlyOne> {
+    let url = config.store_url();
+    let Some(path) = url.expose().strip_prefix("sqlite:") else { return Ok(OnlyOne(None)) };
+    let lock = Path::new(path).with_extension("lock");
+    let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&lock);
+    let file = file.map_err(|e| Error::System(format!("{} cannot be written: {e}", lock.display())))?;
+    file.try_lock()
+        .map_err(|_| Error::BadRequest(format!("another leadshare works on {path}: stop it first, or use PostgreSQL for several")))?;
+    Ok(OnlyOne(Some(file)))
+}
+
+/// How long a drain may take before the rest is left to the leases.
+pub const DRAIN: Millis = MINUTE;

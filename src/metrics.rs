@@ -11,3 +11,7 @@ pub fn token_refresh(connector: &'static str, result: &'static str) {
 pub fn webhook(connector: &'static str, result: &'static str) {
     let _ = (connector, result);
 }
+/// A change ended.
+pub fn change(connector: &'static str, outcome: crate::model::ChangeOutcome) {
+    let _ = (connector, outcome);
+}

@@ -57,6 +57,8 @@ pub struct Connection {
     pub dangerously_allow_networks: Vec<Network>,
     /// Only what people did from this day on is shared (UTC); otherwise from the first connect on.
     pub share_from: Option<Day>,
+    /// Pause between polls, where it is not the connector's usual one.
+    pub poll_every: Option<Period>,
     /// Shows what would be shared and delivered, and does neither.
     pub observe: bool,
     /// Other budgets than the vendor's usual ones, by the name that the connector gives them.

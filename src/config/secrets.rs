@@ -31,6 +31,7 @@ pub(super) fn resolve(config: &mut Config, sources: &Sources) -> Vec<Diagnostic>
     }
 
     let mut slots = vec![
+        slot(&["server", "admin_password"], &mut config.server.admin_password, config.server.admin_password_file.as_ref()),
         slot(&["store", "url"], &mut config.store.url, config.store.url_file.as_ref()),
         slot(&["keys", "blind"], &mut config.keys.blind, config.keys.blind_file.as_ref()),
         slot(&["keys", "program"], &mut config.keys.program, config.keys.program_file.as_ref()),

@@ -19,11 +19,20 @@ pub struct Server {
     /// The address under which partners and vendors reach it, such as `https://leads.example.com`.
     /// Required.
     pub public_url: String,
+    /// Opens the operator's pages; without one there are none.
+    pub admin_password: Option<Secret>,
+    /// A file that holds it.
+    pub admin_password_file: Option<PathBuf>,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), public_url: String::new() }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: String::new(),
+            admin_password: None,
+            admin_password_file: None,
+        }
     }
 }
 

@@ -1,1 +1,209 @@
-//! delivery: not written yet.
+//! Delivery: one share into its recipient's system (out), and its news into the sharer's (back).
+//!
+//! Both ways run the same four steps: claim · prepare (one transaction: locks, gates again, intent)
+//! · send · finish (one transaction). The body is computed while preparing, so a retry, a reorder
+//! and an update are the same thing.
+
+mod back;
+mod finish;
+mod out;
+
+use std::collections::BTreeMap;
+
+use leadshare_connectors::sdk::{Doubt, Item, ItemKey, ItemResult, Op, Output, manifest::WriteSafety};
+use serde_json::{Value, json};
+
+use crate::clock::{MINUTE, Millis, SECOND};
+use crate::context::Context;
+use crate::errors::Result;
+use crate::http::line::Line;
+use crate::http::talk::{Ended, Sink, drive};
+use crate::intake::read::marker_field;
+use crate::mapping::Mapping;
+use crate::rules::Rules;
+use crate::store::deliveries::{self, Delivery};
+
+/// How long a claim lasts.
+const LEASE: Millis = 2 * MINUTE;
+/// A write starts within this time after its gates were checked, or starts over.
+const GATES_HOLD: Millis = 5 * SECOND;
+/// Claims without an end before a delivery is set aside.
+const MAX_CLAIMS: i64 = 5;
+/// Most deliveries claimed at once.
+const BATCH: usize = 100;
+
+/// Which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// To the recipient.
+    Out,
+    /// News to the sharer.
+    Back,
+}
+
+impl Way {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Out => "out",
+            Self::Back => "back",
+        }
+    }
+}
+
+/// What one delivery is to write, after its gates were checked and its intent committed.
+pub(crate) struct Prepared {
+    delivery: Delivery,
+    item: Item,
+    about: About,
+}
+
+/// Whom and what a prepared write is about.
+pub(crate) struct About {
+    share: crate::store::shares::Share,
+    /// For the way back: the source record's id and object.
+    remote_id: Option<String>,
+}
+
+/// What became of one write.
+pub(crate) struct Written {
+    prepared: Prepared,
+    result: Option<ItemResult>,
+    /// Whether its request may have reached the vendor.
+    touched: bool,
+}
+
+/// Why a whole batch stopped, when it did.
+pub(crate) enum Stopped {
+    No,
+    Wait(Millis),
+    Passing(String),
+    NeedsPerson,
+}
+
+/// Delivers what is due on a connection. Answers whether anything was.
+///
+/// # Errors
+/// The store's.
+pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Result<bool> {
+    let now = ctx.clock.now();
+    if line.limits().blocked_until("*").is_some_and(|until| until > now) {
+        return Ok(false);
+    }
+    let lease = ctx.clock.id();
+    let limit = line.manifest().write.batch.min(BATCH);
+    let claimed = deliveries::claim(&ctx.db, line.name(), way.word(), &lease, now, now + LEASE, limit).await?;
+    if claimed.is_empty() {
+        return Ok(false);
+    }
+    let Some(mapping) = rules.of(line.name()).first() else {
+        let later = Value::from(claimed.iter().map(|d| json!([d.share, now + 10 * MINUTE, d.attempts, "no_mapping"])).collect::<Vec<_>>());
+        let mut tx = ctx.db.begin().await?;
+        deliveries::later(&mut tx, way.word(), &lease, &later).await?;
+        tx.commit().await?;
+        return Ok(false);
+    };
+    let (poison, claimed): (Vec<Delivery>, Vec<Delivery>) = claimed.into_iter().partition(|d| d.claims > MAX_CLAIMS);
+    finish::set_aside(ctx, way, &poison).await?;
+
+    let safety = line.manifest().write.safety;
+    // With a unique key a create of unknown outcome is simply sent again; without one, it is looked for first.
+    let (doubtful, clear): (Vec<Delivery>, Vec<Delivery>) =
+        claimed.into_iter().partition(|d| d.intent.is_some() && safety != WriteSafety::UniqueKey && way == Way::Out);
+    settle(ctx, line, mapping, &lease, doubtful).await?;
+
+    let prepared = match way {
+        Way::Out => out::prepare(ctx, rules, line, mapping, &lease, clear).await?,
+        Way::Back => back::prepare(ctx, rules, line, mapping, &lease, clear).await?,
+    };
+    if prepared.is_empty() {
+        return Ok(true);
+    }
+    let started = ctx.clock.now();
+    let op = Op::Write {
+        object: mapping.object().to_owned(),
+        marker_field: marker_field(line, mapping),
+        items: prepared.iter().map(|p| p.item.clone()).collect(),
+    };
+    let (mut results, stopped, touched) = talk(ctx, line, &op, Some(started + GATES_HOLD)).await?;
+    let written = prepared
+        .into_iter()
+        .map(|prepared| {
+            let key = prepared.item.key().clone();
+            Written { result: results.remove(&key), touched: touched.contains(&key), prepared }
+        })
+        .collect();
+    finish::finish(ctx, line, way, mapping, &lease, started, written, &stopped).await?;
+    Ok(true)
+}
+
+/// Looks for creates of unknown outcome; too early, they wait.
+async fn settle(ctx: &Context, line: &Line, mapping: &Mapping, lease: &str, doubtful: Vec<Delivery>) -> Result<()> {
+    if doubtful.is_empty() {
+        return Ok(());
+    }
+    let now = ctx.clock.now();
+    let ripe_at = |d: &Delivery| d.sent_at.unwrap_or(now) + line.manifest().write.settle_after_ms;
+    let (ripe, early): (Vec<Delivery>, Vec<Delivery>) = doubtful.into_iter().partition(|d| ripe_at(d) <= now);
+    if !early.is_empty() {
+        let rows = Value::from(early.iter().map(|d| json!([d.share, ripe_at(d), d.attempts, "in_doubt"])).collect::<Vec<_>>());
+        let mut tx = ctx.db.begin().await?;
+        deliveries::later(&mut tx, "out", lease, &rows).await?;
+        tx.commit().await?;
+    }
+    if ripe.is_empty() {
+        return Ok(());
+    }
+    let prepared = out::for_settling(ctx, line, ripe).await?;
+    let items: Vec<Doubt> = prepared
+        .iter()
+        .filter_map(|p| match &p.item {
+            Item::Create { key, marker, .. } => {
+                Some(Doubt { key: key.clone(), marker: marker.clone(), sent_at: p.delivery.sent_at.unwrap_or(now) })
+            }
+            Item::Update { .. } => None,
+        })
+        .collect();
+    let op = Op::Settle { object: mapping.object().to_owned(), marker_field: marker_field(line, mapping), items };
+    let (mut results, stopped, _) = talk(ctx, line, &op, None).await?;
+    let written = prepared.into_iter().map(|p| Written { result: results.remove(p.item.key()), touched: true, prepared: p }).collect();
+    finish::settled(ctx, line, lease, written, &stopped).await
+}
+
+#[derive(Default)]
+struct Results {
+    settled: BTreeMap<ItemKey, ItemResult>,
+    touched: Vec<ItemKey>,
+}
+
+impl Sink for Results {
+    fn item(&mut self, key: ItemKey, result: ItemResult) {
+        self.settled.insert(key, result);
+    }
+    fn sending(&mut self, keys: &[ItemKey]) {
+        self.touched.extend_from_slice(keys);
+    }
+}
+
+async fn talk(
+    ctx: &Context,
+    line: &Line,
+    op: &Op,
+    deadline: Option<Millis>,
+) -> Result<(BTreeMap<ItemKey, ItemResult>, Stopped, Vec<ItemKey>)> {
+    let mut sink = Results::default();
+    let ended = match line.connector().open(op, &line.account(), None) {
+        Ok(talk) => drive(&ctx.transport, line, &ctx.clock, talk, deadline, &mut sink).await?,
+        Err(fault) => Ended::NeedsPerson { code: fault.code, message: fault.message },
+    };
+    let stopped = match ended {
+        Ended::Done(Output::Done) => Stopped::No,
+        Ended::Done(_) => Stopped::Passing("unexpected_output".into()),
+        Ended::Wait(until) | Ended::Rest(until, _) => Stopped::Wait(until),
+        Ended::Passing(code) => Stopped::Passing(code),
+        Ended::NeedsPerson { code, message } => {
+            crate::pipeline::needs_person(ctx, line, &code, &message).await?;
+            Stopped::NeedsPerson
+        }
+    };
+    Ok((sink.settled, stopped, sink.touched))
+}

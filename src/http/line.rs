@@ -68,6 +68,8 @@ pub struct Setup {
     pub webhook_secrets: Vec<SecretString>,
     /// Whether to show what would happen without doing it.
     pub observe: bool,
+    /// Pause between polls, milliseconds.
+    pub poll_every: Millis,
     /// Opened networks.
     pub egress: Egress,
     /// Budgets, with the operator's changes.
@@ -142,6 +144,10 @@ impl Line {
     /// What the account is used for.
     pub fn role(&self) -> Role {
         self.setup.role
+    }
+    /// Pause between polls, milliseconds.
+    pub fn poll_every(&self) -> Millis {
+        self.setup.poll_every
     }
     /// Whether decisions are shown only.
     pub fn observe(&self) -> bool {

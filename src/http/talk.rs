@@ -1,7 +1,7 @@
 //! Drives a connector's talk: sends what it asks for, lets it hear, hands on what it says.
 
 use futures_util::future::join_all;
-use leadshare_connectors::sdk::{Ask, Cursor, ItemKey, ItemResult, Output, Record, Saved, Step, Talk};
+use leadshare_connectors::sdk::{Ask, Cursor, Effect, ItemKey, ItemResult, Output, Record, Saved, Step, Talk};
 
 use super::line::Line;
 use super::{Sent, Transport, send};
@@ -18,6 +18,8 @@ pub trait Sink: Send {
     fn save(&mut self, _saved: Saved) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }
+    /// A request that writes these items is about to be sent.
+    fn sending(&mut self, _keys: &[ItemKey]) {}
     /// One item of a write is settled.
     fn item(&mut self, _key: ItemKey, _result: ItemResult) {}
 }
@@ -65,6 +67,11 @@ pub async fn drive(
             Step::Wait => {
                 if asks.is_empty() {
                     return Ok(Ended::Passing("talk_stuck".into()));
+                }
+                for ask in &asks {
+                    if let Effect::Keyed(keys) | Effect::Once(keys) = &ask.effect {
+                        sink.sending(keys);
+                    }
                 }
                 let sent = join_all(asks.iter().map(|ask| send(transport, line, clock, ask, deadline))).await;
                 let mut stopped = None;

@@ -1,4 +1,6 @@
 //! Intake: how changes reach us. Webhooks and polls raise the same hints; the record is then read.
 
+pub mod keep;
 pub mod poll;
+pub mod read;
 pub mod webhook;

@@ -39,17 +39,17 @@ pub async fn poll(ctx: &Context, line: &Line, object: &str, selection: Selection
     };
     let raised = pages.raised;
     let (reached, next) = match ended {
-        Ended::Done(leadshare_connectors::sdk::Output::Cursor(cursor)) => (Some(cursor.0.to_string()), now + poll.every_ms),
-        Ended::Done(_) => (None, now + poll.every_ms),
+        Ended::Done(leadshare_connectors::sdk::Output::Cursor(cursor)) => (Some(cursor.0.to_string()), now + line.poll_every()),
+        Ended::Done(_) => (None, now + line.poll_every()),
         Ended::Wait(until) | Ended::Rest(until, _) => (None, until),
         Ended::Passing(code) => {
             tracing::warn!(connection = line.name(), object, code, "poll did not finish; tried again");
-            (None, now + poll.every_ms)
+            (None, now + line.poll_every())
         }
         Ended::NeedsPerson { code, message } => {
             tracing::error!(connection = line.name(), object, code, message, "poll needs a person");
             crate::pipeline::needs_person(ctx, line, &code, &message).await?;
-            (None, now + 10 * poll.every_ms)
+            (None, now + 10 * line.poll_every())
         }
     };
     let mut tx = ctx.db.begin().await?;
@@ -62,7 +62,7 @@ pub async fn poll(ctx: &Context, line: &Line, object: &str, selection: Selection
             shares::followed(&mut tx, line.name(), object, FOLLOWED).await?.into_iter().map(|id| changed(object, id)).collect();
         raised_more = open.len();
         dirty::raise(&mut tx, line.name(), &open, now).await?;
-        dirty::save_cursor(&mut tx, line.name(), &follow, None, now + FOLLOW_EVERY * poll.every_ms).await?;
+        dirty::save_cursor(&mut tx, line.name(), &follow, None, now + FOLLOW_EVERY * line.poll_every()).await?;
     }
     dirty::save_cursor(&mut tx, line.name(), object, reached, next).await?;
     tx.commit().await?;

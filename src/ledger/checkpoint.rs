@@ -139,6 +139,11 @@ impl Signer {
         Ok(Self { name: origin.to_owned(), key: SigningKey::from_bytes(key.bytes()) })
     }
 
+    /// The ledger's name, as its checkpoints state it.
+    pub fn origin(&self) -> &str {
+        &self.name
+    }
+
     /// The key that others verify with.
     pub fn public(&self) -> PublicKey {
         PublicKey { name: self.name.clone(), key: self.key.verifying_key() }

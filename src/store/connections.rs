@@ -88,6 +88,13 @@ pub async fn connected(
     tx.exec(CONNECTED, args![name, now, base_url, external_id, serde_json::json!(scopes), share_from]).await.map(|_| ())
 }
 
+const SET_SHARE_FROM: &str = "UPDATE connections SET share_from = $2 WHERE name = $1";
+
+/// Sets from when on sharing starts, as the operator wants it.
+pub async fn set_share_from(tx: &mut Tx, name: &str, from: Millis) -> Result<()> {
+    tx.exec(SET_SHARE_FROM, args![name, from]).await.map(|_| ())
+}
+
 const SET_BASE_URL: &str = "UPDATE connections SET base_url = $2 WHERE name = $1";
 
 /// Keeps a base URL that came with a refreshed token.

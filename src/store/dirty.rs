@@ -159,3 +159,12 @@ const SAVE_CURSOR: &str =
 pub async fn save_cursor(tx: &mut Tx, connection: &str, object: &str, cursor: Option<String>, next_poll_at: Millis) -> Result<()> {
     tx.exec(SAVE_CURSOR, args![connection, object, cursor, next_poll_at]).await.map(|_| ())
 }
+
+const POLLS_DUE: &str = "SELECT DISTINCT cursors.connection FROM cursors JOIN connections ON connections.name = cursors.connection
+  WHERE cursors.next_poll_at <= $1 AND cursors.object NOT LIKE 'follow %' AND connections.state = 'connected'
+  UNION SELECT name FROM connections WHERE state = 'connected' AND NOT EXISTS (SELECT 1 FROM cursors WHERE cursors.connection = connections.name)";
+
+/// Connections whose next poll is due, or that were never polled.
+pub async fn polls_due(db: &Db, now: Millis) -> Result<Vec<String>> {
+    Ok(db.rows::<(String,)>(POLLS_DUE, args![now]).await?.into_iter().map(|(c,)| c).collect())
+}

@@ -8,7 +8,9 @@ pub mod connections;
 pub mod deliveries;
 mod dialect;
 pub mod dirty;
+pub mod files;
 pub mod leads;
+pub mod ledger;
 pub mod people;
 pub mod shares;
 

@@ -89,3 +89,10 @@ const LOAD: &str = "SELECT recipient, agreement,
 pub async fn load(tx: &mut Tx, day: Millis, month: Millis, horizon: Millis) -> Result<Vec<(String, String, i64, i64, i64)>> {
     tx.rows(LOAD, args![day, month, horizon]).await
 }
+
+const PAUSED: &str = "SELECT DISTINCT partner FROM connections WHERE state = 'paused'";
+
+/// Partners with a paused connection.
+pub async fn paused(tx: &mut Tx) -> Result<Vec<String>> {
+    Ok(tx.rows::<(String,)>(PAUSED, args![]).await?.into_iter().map(|(p,)| p).collect())
+}

@@ -331,6 +331,14 @@ CREATE TABLE ledger_heads (
   hash   TEXT NOT NULL
 ) {strict};
 
+-- Inner nodes of the tree that make proofs short.
+CREATE TABLE ledger_nodes (
+  level {int} NOT NULL,
+  idx   {int} NOT NULL,
+  hash  TEXT NOT NULL,
+  PRIMARY KEY (level, idx)
+) {strict};
+
 CREATE TABLE checkpoints (
   size {int} PRIMARY KEY,
   at   {int} NOT NULL,

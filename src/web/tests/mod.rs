@@ -83,6 +83,7 @@ impl World {
         for (name, partner) in [("northwind-crm", "northwind"), ("brightwater-crm", "brightwater")] {
             connections::ensure(&db, name, partner, "fake", NOW).await.expect("a connection");
             let setup = Setup {
+                poll_every: 60_000,
                 name: name.into(),
                 partner: partner.into(),
                 connector: Arc::new(vendor.connector()),
@@ -106,6 +107,11 @@ impl World {
             lines.insert(name.to_owned(), Arc::new(Line::new(setup, &clock, &db, &vault, None)));
         }
         let ctx = Arc::new(Context {
+            rules: std::sync::RwLock::new(Arc::new(crate::rules::Rules {
+                program: crate::program::Program::default(),
+                mappings: std::collections::BTreeMap::new(),
+            })),
+            retry_schedule: vec![5_000],
             db,
             clock,
             vault,

@@ -1,0 +1,93 @@
+//! Preparing the news of a share for its sharer's record: only fields that changed, in the sharer's words.
+
+use std::collections::BTreeMap;
+
+use leadshare_connectors::sdk::{Fields, Item};
+use serde_json::{Value, json};
+
+use super::{About, Prepared};
+use crate::context::Context;
+use crate::errors::Result;
+use crate::follow::keep::stand;
+use crate::http::line::Line;
+use crate::mapping::{Mapping, StatusBack};
+use crate::model::agreement::privacy::BackWord;
+use crate::rules::Rules;
+use crate::store::deliveries::{self, Delivery};
+use crate::store::{leads, shares};
+
+/// Prepares claimed news. What the record already says is done without a request.
+pub(super) async fn prepare(
+    ctx: &Context,
+    rules: &Rules,
+    line: &Line,
+    mapping: &Mapping,
+    lease: &str,
+    claimed: Vec<Delivery>,
+) -> Result<Vec<Prepared>> {
+    if claimed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = ctx.clock.now();
+    let mut tx = ctx.db.begin().await?;
+    let ids = Value::from(claimed.iter().map(|d| json!([d.share])).collect::<Vec<_>>());
+    let found = shares::by_id(&mut tx, &ids).await?;
+    let lead_ids = Value::from(found.iter().map(|s| json!([s.lead])).collect::<Vec<_>>());
+    let from: BTreeMap<String, leads::StoredLead> =
+        leads::leads(&mut tx, &lead_ids).await?.into_iter().map(|l| (l.id.clone(), l)).collect();
+    let remote_ids = Value::from(from.values().map(|l| json!([l.remote_id])).collect::<Vec<_>>());
+    let known = leads::records(&mut tx, line.name(), mapping.object(), &remote_ids).await?;
+
+    let (mut prepared, mut done, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+    for delivery in claimed {
+        let Some(share) = found.iter().find(|s| s.id == delivery.share) else { continue };
+        let Some(lead) = from.get(&share.lead) else { continue };
+        let record = known.iter().find(|r| r.0 == lead.remote_id);
+        if record.is_none_or(|r| r.4 == "gone") {
+            ends.push(json!([share.id, "ended", "record_gone"]));
+            continue;
+        }
+        let stand = stand(share)?;
+        let agreement = rules.program.agreements.get(&share.agreement).map(|entry| &entry.agreement);
+        let may = |field: BackWord| agreement.is_some_and(|a| a.privacy.back_to_source.contains(&field));
+        let news = StatusBack {
+            share_status: may(BackWord::ShareStatus).then_some(stand.status),
+            progress: may(BackWord::Progress).then_some(stand.progress),
+            recipient: agreement.map(|a| a.parties.recipient.legal_name.clone()),
+            reason_code: stand.reason.filter(|_| may(BackWord::ReasonCode)),
+            amount: stand.amount.filter(|_| may(BackWord::Amount)),
+            ..StatusBack::default()
+        };
+        let mut fields = mapping.status_back(&news);
+        let written: Fields = record.and_then(|r| r.5.as_deref()).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        fields.retain(|name, value| written.get(name) != Some(value));
+        if fields.is_empty() {
+            done.push(json!([share.id, delivery.version]));
+            continue;
+        }
+        let item = Item::Update { key: share.id.clone(), id: lead.remote_id.clone(), fields };
+        prepared.push(Prepared { delivery, item, about: About { share: share.clone(), remote_id: Some(lead.remote_id.clone()) } });
+    }
+    // Two shares of one lead write into one record: one at a time, or the last would win by chance.
+    let mut seen = std::collections::BTreeSet::new();
+    let (first, rest): (Vec<Prepared>, Vec<Prepared>) =
+        prepared.into_iter().partition(|p| p.about.remote_id.as_ref().is_none_or(|id| seen.insert(id.clone())));
+    let wait = Value::from(rest.iter().map(|p| json!([p.delivery.share, now, p.delivery.attempts, Value::Null])).collect::<Vec<_>>());
+    deliveries::later(&mut tx, "back", lease, &wait).await?;
+    deliveries::done(&mut tx, "back", lease, &Value::from(done), now).await?;
+    deliveries::end(&mut tx, "back", &Value::from(ends)).await?;
+    let held = Value::from(first.iter().map(|p| json!([p.delivery.share])).collect::<Vec<_>>());
+    if deliveries::still_held(&mut tx, "back", lease, &held, now + 60_000).await? != first.len() as i64 {
+        return Ok(Vec::new());
+    }
+    deliveries::intend(
+        &mut tx,
+        "back",
+        line.name(),
+        &Value::from(first.iter().map(|p| json!([p.delivery.share, 0])).collect::<Vec<_>>()),
+        now,
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(first)
+}

@@ -1,0 +1,273 @@
+//! Keeping what became of writes, in one transaction.
+
+use leadshare_connectors::sdk::{Fields, Item, ItemFault, ItemResult, Made};
+use serde_json::{Value, json};
+
+use super::{Delivery, Stopped, Way, Written};
+use crate::clock::{MINUTE, Millis, SECOND};
+use crate::context::Context;
+use crate::errors::Result;
+use crate::follow::keep::{move_shares, stand, tell_sharers};
+use crate::follow::step::Stand;
+use crate::http::line::Line;
+use crate::ledger::Body;
+use crate::mapping::Mapping;
+use crate::model::ShareStatus;
+use crate::people::{self, Keys};
+use crate::pipeline::Entries;
+use crate::store::shares::{self, Share};
+use crate::store::{Tx, connections, deliveries, leads};
+
+/// Keeps what became of a batch of writes.
+#[expect(clippy::too_many_arguments, reason = "one call, all of it needed, and no part of it belongs together elsewhere")]
+pub(super) async fn finish(
+    ctx: &Context,
+    line: &Line,
+    way: Way,
+    mapping: &Mapping,
+    lease: &str,
+    started: Millis,
+    written: Vec<Written>,
+    stopped: &Stopped,
+) -> Result<()> {
+    let now = ctx.clock.now();
+    let took = now - started;
+    let mut entries = Entries::default();
+    let mut tx = ctx.db.begin().await?;
+    let keys = Keys::load(&mut tx, &ctx.vault, written.iter().map(|w| w.prepared.about.share.person.as_str())).await?;
+    let (mut landed, mut done, mut later, mut ends, mut settled, mut doubtful, mut attempts, mut first, mut moved, mut noted) =
+        (vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![]);
+    for w in &written {
+        let (share, delivery) = (&w.prepared.about.share, &w.prepared.delivery);
+        let attempt = |outcome: &str, code: Option<&str>| json!([ctx.clock.id(), share.id, delivery.version, started, took, outcome, code]);
+        let put_off = |until: Millis, attempts: i64, code: &str| json!([share.id, until, attempts, code]);
+        match &w.result {
+            Some(ItemResult::Written { id, made, shadow }) => {
+                settled.push(json!([share.id]));
+                done.push(json!([share.id, delivery.version]));
+                attempts.push(attempt("written", None));
+                match way {
+                    Way::Out => {
+                        let mut holds = w.prepared.item.fields().clone();
+                        holds.extend(
+                            shadow
+                                .iter()
+                                .filter(|(name, _)| w.prepared.item.fields().contains_key(*name))
+                                .map(|(n, v)| (n.clone(), v.clone())),
+                        );
+                        let wrote = merge_shadow(&keys, &mut tx, line, share, w.prepared.item.fields()).await?;
+                        let sealed = keys.seal(&ctx.clock, &share.person, people::shadow_place(&share.person), &wrote)?;
+                        landed.push(json!([share.person, id, made_word(*made), sealed]));
+                        first.push(share);
+                    }
+                    Way::Back => {
+                        let id = w.prepared.about.remote_id.clone().unwrap_or_default();
+                        noted.push((id, w.prepared.item.fields().clone()));
+                    }
+                }
+            }
+            Some(ItemResult::Exists(id)) => {
+                // Somebody there knows this person already: from now on their record, filled only where it is empty.
+                settled.push(json!([share.id]));
+                landed.push(json!([share.person, id, "adopted", Value::Null]));
+                later.push(put_off(now, delivery.attempts, "exists"));
+                attempts.push(attempt("exists", None));
+            }
+            Some(ItemResult::Moved(id)) => {
+                if let Item::Update { id: old, .. } = &w.prepared.item {
+                    shares::add_alias(&mut tx, line.name(), mapping.object(), old, id).await?;
+                }
+                settled.push(json!([share.id]));
+                if way == Way::Out {
+                    landed.push(json!([share.person, id, "adopted", Value::Null]));
+                }
+                later.push(put_off(now + MINUTE, delivery.attempts, "moved"));
+                attempts.push(attempt("moved", None));
+            }
+            Some(ItemResult::Gone) => {
+                settled.push(json!([share.id]));
+                ends.push(json!([share.id, "ended", "deleted_there"]));
+                attempts.push(attempt("gone", None));
+                if way == Way::Out {
+                    shares::remote_gone(&mut tx, line.name(), &json!([[share.person]])).await?;
+                    moved.push((share, Stand { status: ShareStatus::Returned, reason: Some("deleted_there".into()), ..stand(share)? }));
+                }
+            }
+            Some(ItemResult::Refused(fault)) => {
+                settled.push(json!([share.id]));
+                attempts.push(attempt("refused", Some(&fault.code)));
+                refused(&mut tx, ctx, line, way, share, delivery, fault, &mut later, &mut ends).await?;
+            }
+            Some(ItemResult::InDoubt) => {
+                doubtful.push(json!([share.id]));
+                attempts.push(attempt("unknown", None));
+                later.push(put_off(now + ctx.retry_after(delivery.attempts), delivery.attempts + 1, "unknown_outcome"));
+            }
+            None => {
+                if w.touched {
+                    doubtful.push(json!([share.id]));
+                } else {
+                    settled.push(json!([share.id]));
+                }
+                let (until, attempts_now, code) = match stopped {
+                    Stopped::Wait(until) => (*until, delivery.attempts, "waiting"),
+                    Stopped::NeedsPerson => (now + 5 * MINUTE, delivery.attempts, "needs_person"),
+                    Stopped::Passing(code) => (now + ctx.retry_after(delivery.attempts), delivery.attempts + 1, code.as_str()),
+                    Stopped::No => (now + ctx.retry_after(delivery.attempts), delivery.attempts + 1, "not_sent"),
+                };
+                attempts.push(attempt("not_done", Some(code)));
+                later.push(put_off(until, attempts_now, code));
+            }
+        }
+    }
+    shares::land(&mut tx, line.name(), &Value::from(landed), now).await?;
+    for (id, fields) in noted {
+        note_written(&mut tx, line, mapping.object(), &id, fields).await?;
+    }
+    deliveries::settled(&mut tx, way.word(), &Value::from(settled)).await?;
+    deliveries::in_doubt(&mut tx, way.word(), &Value::from(doubtful)).await?;
+    deliveries::done(&mut tx, way.word(), lease, &Value::from(done), now).await?;
+    deliveries::later(&mut tx, way.word(), lease, &Value::from(later)).await?;
+    deliveries::end(&mut tx, way.word(), &Value::from(ends)).await?;
+    deliveries::add_attempts(&mut tx, way.word(), &Value::from(attempts)).await?;
+    first_delivered(&mut tx, ctx, line, &first, &mut entries).await?;
+    move_shares(&mut tx, ctx, &moved, &format!("connection:{}", line.name()), &mut entries).await?;
+    tell_sharers(&mut tx, ctx, &moved.iter().map(|(s, _)| *s).collect::<Vec<_>>()).await?;
+    entries.write(&mut tx, ctx).await?;
+    tx.commit().await
+}
+
+/// Keeps what was found of creates in doubt.
+pub(super) async fn settled(ctx: &Context, line: &Line, lease: &str, written: Vec<Written>, stopped: &Stopped) -> Result<()> {
+    let now = ctx.clock.now();
+    let mut tx = ctx.db.begin().await?;
+    let (mut landed, mut known, mut later) = (vec![], vec![], vec![]);
+    for w in &written {
+        let (share, delivery) = (&w.prepared.about.share, &w.prepared.delivery);
+        let until = match (&w.result, stopped) {
+            (Some(ItemResult::Written { id, made, .. }), _) => {
+                known.push(json!([share.id]));
+                landed.push(json!([share.person, id, made_word(*made), Value::Null]));
+                now
+            }
+            // It provably did not happen, or was only an update, which may be sent again.
+            (Some(ItemResult::Gone), _) => {
+                known.push(json!([share.id]));
+                now
+            }
+            (None, Stopped::No) if matches!(w.prepared.item, Item::Update { .. }) => {
+                known.push(json!([share.id]));
+                now
+            }
+            (_, Stopped::Wait(until)) => *until,
+            _ => now + 30 * SECOND,
+        };
+        later.push(json!([share.id, until, delivery.attempts, "settling"]));
+    }
+    shares::land(&mut tx, line.name(), &Value::from(landed), now).await?;
+    deliveries::settled(&mut tx, "out", &Value::from(known)).await?;
+    deliveries::later(&mut tx, "out", lease, &Value::from(later)).await?;
+    tx.commit().await
+}
+
+/// Sets deliveries aside that broke us too often; a person is told.
+pub(super) async fn set_aside(ctx: &Context, way: Way, poison: &[Delivery]) -> Result<()> {
+    if poison.is_empty() {
+        return Ok(());
+    }
+    let mut tx = ctx.db.begin().await?;
+    let rows = Value::from(poison.iter().map(|d| json!([d.share, "failed", "claimed_too_often"])).collect::<Vec<_>>());
+    deliveries::end(&mut tx, way.word(), &rows).await?;
+    for delivery in poison {
+        let subject = format!("share:{}", delivery.share);
+        let message = "this delivery stopped the daemon several times and was set aside: look at it with `leadshare lead show`, then `leadshare jobs retry`";
+        connections::raise_alert(&mut tx, &ctx.clock.id(), &subject, "delivery.set_aside", message, ctx.clock.now()).await?;
+    }
+    tx.commit().await
+}
+
+/// Marks shares as delivered whose first version has just arrived.
+pub(super) async fn first_delivered(tx: &mut Tx, ctx: &Context, line: &Line, arrived: &[&Share], entries: &mut Entries) -> Result<()> {
+    let mut moved = Vec::new();
+    for share in arrived {
+        let from = stand(share)?;
+        if from.status < ShareStatus::Delivered {
+            moved.push((*share, Stand { status: ShareStatus::Delivered, ..from }));
+            let body = Body::new().id("share", &share.id).id("connection", line.name()).id("recipient", &share.recipient);
+            entries.agreement(&share.agreement, "share.delivered", body)?;
+        }
+    }
+    move_shares(tx, ctx, &moved, &format!("connection:{}", line.name()), entries).await?;
+    tell_sharers(tx, ctx, &moved.iter().map(|(s, _)| *s).collect::<Vec<_>>()).await
+}
+
+#[expect(clippy::too_many_arguments, reason = "a branch of one match, moved out to be read")]
+async fn refused(
+    tx: &mut Tx,
+    ctx: &Context,
+    line: &Line,
+    way: Way,
+    share: &Share,
+    delivery: &Delivery,
+    fault: &ItemFault,
+    later: &mut Vec<Value>,
+    ends: &mut Vec<Value>,
+) -> Result<()> {
+    let now = ctx.clock.now();
+    let code: String = fault.code.chars().take(80).collect();
+    if fault.passing && delivery.attempts < ctx.max_attempts() {
+        later.push(json!([share.id, now + ctx.retry_after(delivery.attempts), delivery.attempts + 1, code]));
+        return Ok(());
+    }
+    let fields = if fault.fields.is_empty() { String::new() } else { format!(" (fields: {})", fault.fields.join(", ")) };
+    if fault.config {
+        later.push(json!([share.id, now + 10 * MINUTE, delivery.attempts, code]));
+        let message = format!(
+            "{} refuses writes with {code}{fields}: its set-up must change; deliveries wait and lose nothing",
+            line.manifest().title
+        );
+        return connections::raise_alert(tx, &ctx.clock.id(), line.name(), "connection.refuses_writes", &message, now).await;
+    }
+    ends.push(json!([share.id, "failed", code]));
+    let message = format!(
+        "{} refuses this record with {code}{fields}: mend the mapping or the record, then `leadshare jobs retry`",
+        line.manifest().title
+    );
+    connections::raise_alert(
+        tx,
+        &ctx.clock.id(),
+        &format!("share:{}", share.id),
+        &format!("delivery.refused.{}", way.word()),
+        &message,
+        now,
+    )
+    .await
+}
+
+/// What we have written into a record so far, with what was written now.
+async fn merge_shadow(keys: &Keys, tx: &mut Tx, line: &Line, share: &Share, wrote: &Fields) -> Result<Fields> {
+    let before = shares::remote_by_person(tx, line.name(), &json!([[share.person]])).await?;
+    let mut shadow: Fields = match before.first().and_then(|r| r.shadow.as_deref()) {
+        Some(sealed) => keys.open(&share.person, people::shadow_place(&share.person), sealed)?.unwrap_or_default(),
+        None => Fields::new(),
+    };
+    shadow.extend(wrote.iter().map(|(n, v)| (n.clone(), v.clone())));
+    Ok(shadow)
+}
+
+/// Notes what we wrote into a sharer's record: share news only, nothing of a person.
+async fn note_written(tx: &mut Tx, line: &Line, object: &str, id: &str, wrote: Fields) -> Result<()> {
+    let known = leads::records(tx, line.name(), object, &json!([[id]])).await?;
+    let mut written: Fields = known.first().and_then(|r| r.5.as_deref()).and_then(|t| serde_json::from_str(t).ok()).unwrap_or_default();
+    written.extend(wrote);
+    let text = serde_json::to_string(&written).unwrap_or_default();
+    leads::save_written(tx, line.name(), object, &json!([[id, text]])).await
+}
+
+fn made_word(made: Made) -> &'static str {
+    match made {
+        Made::Created => "created",
+        Made::Adopted => "adopted",
+        Made::Unknown => "unknown",
+    }
+}

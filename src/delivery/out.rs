@@ -1,0 +1,202 @@
+//! Preparing a delivery to a recipient: locks, gates again, the body, the intent, in one transaction.
+
+use std::collections::BTreeMap;
+
+use leadshare_connectors::sdk::{Fields, Item, Op, Output};
+use serde_json::{Value, json};
+
+use super::{About, Prepared};
+use crate::clock::SECOND;
+use crate::context::Context;
+use crate::decide;
+use crate::errors::Result;
+use crate::follow::keep::{ended, move_shares, stand, tell_sharers};
+use crate::follow::step::Stand;
+use crate::http::line::Line;
+use crate::http::talk::{Ended, NoSink, drive};
+use crate::intake::read::marker_field;
+use crate::mapping::Mapping;
+use crate::model::{Lead, ShareStatus};
+use crate::people::{self, Keys};
+use crate::pipeline::Entries;
+use crate::rules::Rules;
+use crate::standing::Stands;
+use crate::store::deliveries::{self, Delivery};
+use crate::store::shares::{self, RemotePerson, Share};
+use crate::store::{Tx, leads};
+
+/// What is loaded to prepare a batch.
+struct Loaded {
+    shares: Vec<Share>,
+    remotes: BTreeMap<String, RemotePerson>,
+    leads: BTreeMap<String, (leads::StoredLead, Option<Lead>)>,
+    keys: Keys,
+}
+
+async fn load(tx: &mut Tx, ctx: &Context, line: &Line, claimed: &[Delivery]) -> Result<Loaded> {
+    let ids = Value::from(claimed.iter().map(|d| json!([d.share])).collect::<Vec<_>>());
+    let found = shares::by_id(tx, &ids).await?;
+    let keys = Keys::load(tx, &ctx.vault, found.iter().map(|s| s.person.as_str())).await?;
+    let people = Value::from(found.iter().map(|s| json!([s.person])).collect::<Vec<_>>());
+    let remotes = shares::remote_by_person(tx, line.name(), &people).await?.into_iter().map(|r| (r.person.clone(), r)).collect();
+    let lead_ids = Value::from(found.iter().map(|s| json!([s.lead])).collect::<Vec<_>>());
+    let mut opened = BTreeMap::new();
+    for stored in leads::leads(tx, &lead_ids).await? {
+        let lead = match &stored.data {
+            Some(data) => keys.open::<Lead>(&stored.person, people::lead_place(&stored.id), data)?,
+            None => None,
+        };
+        opened.insert(stored.id.clone(), (stored, lead));
+    }
+    Ok(Loaded { shares: found, remotes, leads: opened, keys })
+}
+
+/// Prepares claimed deliveries. Those that may not, or need not, be sent are ended or done here.
+pub(super) async fn prepare(
+    ctx: &Context,
+    rules: &Rules,
+    line: &Line,
+    mapping: &Mapping,
+    lease: &str,
+    claimed: Vec<Delivery>,
+) -> Result<Vec<Prepared>> {
+    if claimed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let current = adopted(ctx, line, mapping, &claimed).await?;
+    let now = ctx.clock.now();
+    let mut entries = Entries::default();
+    let mut tx = ctx.db.begin().await?;
+    let loaded = load(&mut tx, ctx, line, &claimed).await?;
+    let people: Vec<&str> = loaded.shares.iter().map(|s| s.person.as_str()).collect();
+    let leads_now: Vec<&Lead> = loaded.leads.values().filter_map(|(_, lead)| lead.as_ref()).collect();
+    let standing = Stands::load(&mut tx, ctx, &people, &leads_now).await?;
+
+    let (mut prepared, mut moved, mut done, mut ends, mut intents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for delivery in claimed {
+        let Some(share) = loaded.shares.iter().find(|s| s.id == delivery.share) else { continue };
+        let from = stand(share)?;
+        let recall = |reason: &str| Stand { status: ShareStatus::Recalled, reason: Some(reason.to_owned()), ..from.clone() };
+        let remote = loaded.remotes.get(&share.person);
+        let lead = loaded.leads.get(&share.lead).and_then(|(_, lead)| lead.as_ref());
+        let (Some(lead), Some(remote)) = (lead, remote) else {
+            ends.push(json!([share.id, "ended", "erased"]));
+            moved.push((share, recall("erased")));
+            continue;
+        };
+        if ended(from.status) {
+            ends.push(json!([share.id, "ended", "share_ended"]));
+            continue;
+        }
+        if remote.state == "gone" {
+            // Creating again would need a new decision.
+            ends.push(json!([share.id, "ended", "deleted_there"]));
+            moved.push((share, Stand { status: ShareStatus::Returned, reason: Some("deleted_there".into()), ..from }));
+            continue;
+        }
+        let facts = standing.facts(ctx, &share.source, lead, &share.person, Some(&share.id));
+        let verdict =
+            decide::recheck(&decide::Inputs { program: &rules.program, facts: &facts }, &share.agreement, &share.agreement_version);
+        let Some(agreement) = rules.program.agreements.get(&share.agreement).filter(|_| verdict.passed()) else {
+            let reason = verdict.first_failure().map_or("agreement.gone", |f| f.code.as_str()).to_owned();
+            ends.push(json!([share.id, "ended", reason]));
+            moved.push((share, recall(&reason)));
+            continue;
+        };
+        let allowed = decide::payload(&agreement.agreement, lead, &verdict, from.status >= ShareStatus::Delivered);
+        let creating = remote.remote_id.is_none();
+        let mut fields = mapping.to_record(&allowed, creating);
+        let shadow: Fields = match &remote.shadow {
+            Some(sealed) => loaded.keys.open(&share.person, people::shadow_place(&share.person), sealed)?.unwrap_or_default(),
+            None => Fields::new(),
+        };
+        let item = match &remote.remote_id {
+            None => Item::Create { key: share.id.clone(), marker: remote.marker.clone(), fields },
+            Some(id) => {
+                if remote.made == "adopted" {
+                    let Some(current) = current.get(&share.id) else {
+                        continue;
+                    };
+                    fields = mapping.for_existing(fields, current);
+                    if current.get(&marker_field(line, mapping)).is_none_or(Value::is_null) {
+                        fields.insert(marker_field(line, mapping), remote.marker.clone().into());
+                    }
+                }
+                fields.retain(|name, value| shadow.get(name) != Some(value));
+                if fields.is_empty() {
+                    done.push((delivery, share));
+                    continue;
+                }
+                Item::Update { key: share.id.clone(), id: id.clone(), fields }
+            }
+        };
+        intents.push(json!([share.id, i64::from(creating)]));
+        prepared.push(Prepared { delivery, item, about: About { share: share.clone(), remote_id: None } });
+    }
+
+    move_shares(&mut tx, ctx, &moved, "gates", &mut entries).await?;
+    tell_sharers(&mut tx, ctx, &moved.iter().map(|(share, _)| *share).collect::<Vec<_>>()).await?;
+    if !ends.is_empty() {
+        deliveries::end(&mut tx, "out", &Value::from(ends)).await?;
+    }
+    if !done.is_empty() {
+        let rows = Value::from(done.iter().map(|(d, _)| json!([d.share, d.version])).collect::<Vec<_>>());
+        deliveries::done(&mut tx, "out", lease, &rows, now).await?;
+        super::finish::first_delivered(&mut tx, ctx, line, &done.iter().map(|(_, s)| *s).collect::<Vec<_>>(), &mut entries).await?;
+    }
+    let held = Value::from(prepared.iter().map(|p| json!([p.delivery.share])).collect::<Vec<_>>());
+    // A lease that has nearly run out is not begun with: another worker may hold it by the time we send.
+    if deliveries::still_held(&mut tx, "out", lease, &held, now + 60 * SECOND).await? != prepared.len() as i64 {
+        return Ok(Vec::new());
+    }
+    deliveries::intend(&mut tx, "out", line.name(), &Value::from(intents), now).await?;
+    entries.write(&mut tx, ctx).await?;
+    tx.commit().await?;
+    Ok(prepared)
+}
+
+/// Rebuilds what was sent of creates in doubt, for looking.
+pub(super) async fn for_settling(ctx: &Context, line: &Line, doubtful: Vec<Delivery>) -> Result<Vec<Prepared>> {
+    let mut tx = ctx.db.begin().await?;
+    let loaded = load(&mut tx, ctx, line, &doubtful).await?;
+    tx.commit().await?;
+    let prepared = doubtful.into_iter().filter_map(|delivery| {
+        let share = loaded.shares.iter().find(|s| s.id == delivery.share)?.clone();
+        let remote = loaded.remotes.get(&share.person)?;
+        let item = match &remote.remote_id {
+            None => Item::Create { key: share.id.clone(), marker: remote.marker.clone(), fields: Fields::new() },
+            Some(id) => Item::Update { key: share.id.clone(), id: id.clone(), fields: Fields::new() },
+        };
+        Some(Prepared { delivery, item, about: About { share, remote_id: None } })
+    });
+    Ok(prepared.collect())
+}
+
+/// Reads the records that were there before us, so that only what may be filled is filled. By share.
+async fn adopted(ctx: &Context, line: &Line, mapping: &Mapping, claimed: &[Delivery]) -> Result<BTreeMap<String, Fields>> {
+    let mut tx = ctx.db.begin().await?;
+    let ids = Value::from(claimed.iter().map(|d| json!([d.share])).collect::<Vec<_>>());
+    let found = shares::by_id(&mut tx, &ids).await?;
+    let people = Value::from(found.iter().map(|s| json!([s.person])).collect::<Vec<_>>());
+    let remotes = shares::remote_by_person(&mut tx, line.name(), &people).await?;
+    tx.commit().await?;
+    let by_id: BTreeMap<String, String> = remotes
+        .into_iter()
+        .filter(|r| r.made == "adopted")
+        .filter_map(|r| Some((r.remote_id?, found.iter().find(|s| s.person == r.person)?.id.clone())))
+        .collect();
+    if by_id.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut fields = mapping.written_fields();
+    fields.push(marker_field(line, mapping));
+    let op = Op::Fetch { object: mapping.object().to_owned(), ids: by_id.keys().cloned().collect(), fields };
+    let Ok(talk) = line.connector().open(&op, &line.account(), None) else { return Ok(BTreeMap::new()) };
+    match drive(&ctx.transport, line, &ctx.clock, talk, None, &mut NoSink).await? {
+        Ended::Done(Output::Records(records)) => {
+            Ok(records.into_iter().filter_map(|r| Some((by_id.get(&r.id)?.clone(), r.fields))).collect())
+        }
+        // Without having looked nothing is written; the claim runs out and it is tried again.
+        _ => Ok(BTreeMap::new()),
+    }
+}

@@ -1,0 +1,150 @@
+//! Reads the records that hints point at, from the vendor, without any transaction open.
+
+use std::collections::BTreeMap;
+
+use leadshare_connectors::sdk::{Op, Output, Record};
+use serde_json::{Value, json};
+
+use crate::clock::{MINUTE, Millis, SECOND};
+use crate::context::Context;
+use crate::errors::Result;
+use crate::http::line::Line;
+use crate::http::talk::{Ended, NoSink, drive};
+use crate::mapping::Mapping;
+use crate::store::deliveries;
+use crate::store::dirty::{self, Dirty};
+use crate::store::shares::{self, RemotePerson};
+
+/// How long a claim lasts; a worker that died leaves its hints to others after that.
+const LEASE: Millis = 2 * MINUTE;
+/// A hint claimed this often without an end is set aside: something about it breaks us.
+pub const MAX_CLAIMS: i64 = 5;
+
+/// What a batch of hints turned out to be about.
+#[derive(Default)]
+pub struct Batch {
+    /// The lease that the hints are held under.
+    pub lease: String,
+    /// Records of a source, read.
+    pub source: Vec<(Dirty, Record)>,
+    /// Records that are ours at a recipient, read and followed.
+    pub ours: Vec<(Dirty, RemotePerson, Record)>,
+    /// Hints about records that are not read, with the reason.
+    pub untracked: Vec<(Dirty, &'static str)>,
+    /// Hints that broke us too often.
+    pub poison: Vec<Dirty>,
+}
+
+/// Claims due hints of one object and reads what they point at. `None` when nothing is due, or the
+/// vendor cannot be read now (the hints are then put off).
+///
+/// # Errors
+/// The store's.
+pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping) -> Result<Option<Batch>> {
+    let now = ctx.clock.now();
+    let lease = ctx.clock.id();
+    let object = mapping.object();
+    let claimed = dirty::claim(&ctx.db, line.name(), object, &lease, now, now + LEASE, line.manifest().read.batch).await?;
+    if claimed.is_empty() {
+        return Ok(None);
+    }
+    let mut batch = Batch { lease: lease.clone(), ..Batch::default() };
+    let ids = Value::from(claimed.iter().map(|d| json!([d.remote_id])).collect::<Vec<_>>());
+    let mut ours: BTreeMap<String, RemotePerson> = shares::remote_by_id(&ctx.db, line.name(), object, &ids)
+        .await?
+        .into_iter()
+        .filter_map(|r| Some((r.remote_id.clone()?, r)))
+        .collect();
+
+    let (mut follow, mut others) = (Vec::new(), Vec::new());
+    for hint in claimed {
+        if hint.claims > MAX_CLAIMS {
+            batch.poison.push(hint);
+        } else if let Some(person) = ours.remove(&hint.remote_id) {
+            follow.push((hint, person));
+        } else {
+            others.push(hint);
+        }
+    }
+    if !line.role().shares() {
+        // A create of ours may have been heard of before its answer: wait for the answer.
+        if !others.is_empty() && deliveries::open_creates(&ctx.db, line.name()).await? > 0 {
+            let (wait, give_up): (Vec<Dirty>, Vec<Dirty>) = others.into_iter().partition(|d| now - d.raised_at < 30 * MINUTE);
+            dirty::snooze(&ctx.db, line.name(), object, &lease, &wait.iter().collect::<Vec<_>>(), now + 5 * SECOND, true).await?;
+            others = give_up;
+        }
+        batch.untracked = others.drain(..).map(|d| (d, "not_ours")).collect();
+    }
+
+    if !others.is_empty() {
+        let mut fields = mapping.read_fields();
+        fields.extend(news_fields(mapping));
+        fields.push(marker_field(line, mapping));
+        let op = Op::Fetch { object: object.to_owned(), ids: others.iter().map(|d| d.remote_id.clone()).collect(), fields };
+        match fetch(ctx, line, &op).await? {
+            Ok(records) => batch.source = pair(others, records),
+            Err(put_off) => put_off.apply(ctx, line, object, &lease, &others).await?,
+        }
+    }
+    if !follow.is_empty() {
+        let mut fields = mapping.follow_fields();
+        fields.push(marker_field(line, mapping));
+        let op = Op::Follow { object: object.to_owned(), ids: follow.iter().map(|(d, _)| d.remote_id.clone()).collect(), fields };
+        let (hints, mut people): (Vec<Dirty>, BTreeMap<String, RemotePerson>) =
+            follow.into_iter().map(|(d, p)| (d.clone(), (d.remote_id, p))).unzip();
+        match fetch(ctx, line, &op).await? {
+            Ok(records) => {
+                let paired = pair(hints, records).into_iter();
+                batch.ours = paired.filter_map(|(d, r)| people.remove(&d.remote_id).map(|p| (d, p, r))).collect();
+            }
+            Err(put_off) => put_off.apply(ctx, line, object, &lease, &hints).await?,
+        }
+    }
+    Ok(Some(batch))
+}
+
+/// The field that holds our marker on a connection's records.
+pub fn marker_field(line: &Line, mapping: &Mapping) -> String {
+    mapping.marker_field().unwrap_or(&line.manifest().write.marker_field).to_owned()
+}
+
+/// The fields that we write news into: read again to recognise our own writes.
+fn news_fields(mapping: &Mapping) -> Vec<String> {
+    let back = mapping.file().status.as_ref().and_then(|status| status.back.as_ref());
+    back.map(|back| back.pairs().map(|(_, field)| field.crm).collect()).unwrap_or_default()
+}
+
+fn pair(hints: Vec<Dirty>, records: Vec<Record>) -> Vec<(Dirty, Record)> {
+    let mut by_id: BTreeMap<String, Record> = records.into_iter().map(|r| (r.id.clone(), r)).collect();
+    hints.into_iter().filter_map(|hint| by_id.remove(&hint.remote_id).map(|record| (hint, record))).collect()
+}
+
+/// Why a batch of hints waits.
+struct PutOff {
+    until: Millis,
+    /// Waiting is not failing: the claim is given back.
+    free: bool,
+}
+
+impl PutOff {
+    async fn apply(&self, ctx: &Context, line: &Line, object: &str, lease: &str, hints: &[Dirty]) -> Result<()> {
+        dirty::snooze(&ctx.db, line.name(), object, lease, &hints.iter().collect::<Vec<_>>(), self.until, self.free).await
+    }
+}
+
+async fn fetch(ctx: &Context, line: &Line, op: &Op) -> Result<Result<Vec<Record>, PutOff>> {
+    let now = ctx.clock.now();
+    let ended = match line.connector().open(op, &line.account(), None) {
+        Ok(talk) => drive(&ctx.transport, line, &ctx.clock, talk, None, &mut NoSink).await?,
+        Err(fault) => Ended::NeedsPerson { code: fault.code, message: fault.message },
+    };
+    Ok(match ended {
+        Ended::Done(Output::Records(records)) => Ok(records),
+        Ended::Wait(until) | Ended::Rest(until, _) => Err(PutOff { until, free: true }),
+        Ended::NeedsPerson { code, message } => {
+            crate::pipeline::needs_person(ctx, line, &code, &message).await?;
+            Err(PutOff { until: now + 5 * MINUTE, free: true })
+        }
+        Ended::Passing(_) | Ended::Done(_) => Err(PutOff { until: now + 30 * SECOND, free: false }),
+    })
+}

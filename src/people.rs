@@ -1,0 +1,108 @@
+//! People: whose lead it is, under which key its data is sealed, and by what it is found again.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::clock::Clock;
+use crate::errors::{Error, Result};
+use crate::model::Lead;
+use crate::store::{Tx, people};
+use crate::vault::{Aad, DataKey, Identity, Owner, Vault};
+
+/// What a lead is known and suppressed by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hashes {
+    /// The hash that names the person: of the e-mail address, or of the phone number without one.
+    pub identity: Option<String>,
+    /// The identity in clear with its kind, for the marker.
+    pub identity_key: Option<String>,
+    /// Every hash that a suppression may stand under, with its scope word.
+    pub suppressible: Vec<(String, &'static str)>,
+}
+
+/// The hashes of a lead. A phone number names a person only where there is no address: colleagues
+/// share numbers.
+pub fn hashes(vault: &Vault, lead: &Lead) -> Hashes {
+    let mut found = Hashes::default();
+    let domain =
+        lead.text("email").and_then(|email| email.rsplit_once('@')).map(|(_, domain)| domain).or_else(|| lead.text("company_domain"));
+    for (kind, value, scope) in [
+        (Identity::Email, lead.text("email"), "person"),
+        (Identity::Phone, lead.text("phone"), "person"),
+        (Identity::Phone, lead.text("mobile"), "person"),
+        (Identity::Domain, lead.text("company_domain"), "domain"),
+        (Identity::Domain, domain, "domain"),
+    ] {
+        let Some(value) = value else { continue };
+        let hash = vault.blind.hash(kind, value);
+        if scope == "person" && found.identity.is_none() {
+            found.identity = Some(hash.clone());
+            found.identity_key = Some(format!("{}:{value}", kind.word()));
+        }
+        if !found.suppressible.iter().any(|(known, _)| *known == hash) {
+            found.suppressible.push((hash, scope));
+        }
+    }
+    found
+}
+
+/// Data keys at hand, by person.
+#[derive(Default)]
+pub struct Keys(BTreeMap<String, DataKey>);
+
+impl Keys {
+    /// Loads the keys of these people; one that is gone is absent, and so is the person's data.
+    pub async fn load(tx: &mut Tx, vault: &Vault, ids: impl IntoIterator<Item = &str>) -> Result<Self> {
+        let wanted =
+            Value::from(ids.into_iter().collect::<std::collections::BTreeSet<_>>().into_iter().map(|id| json!([id])).collect::<Vec<_>>());
+        let mut keys = Self::default();
+        for (id, wrapped, _) in people::lock(tx, &wanted).await? {
+            if let Some(wrapped) = wrapped {
+                keys.add(vault, &id, &wrapped)?;
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Takes up a key as it is stored.
+    pub fn add(&mut self, vault: &Vault, person: &str, wrapped: &str) -> Result<()> {
+        let key = DataKey::unwrap(&vault.keys, Owner::Person(person), wrapped)?;
+        self.0.insert(person.to_owned(), key);
+        Ok(())
+    }
+
+    /// Makes a key for a new person; answers it as it is to be stored.
+    pub fn make(&mut self, vault: &Vault, clock: &Clock, person: &str) -> Result<String> {
+        let key = DataKey::generate(clock, Owner::Person(person))?;
+        let wrapped = key.wrap(&vault.keys, clock)?;
+        self.0.insert(person.to_owned(), key);
+        Ok(wrapped)
+    }
+
+    /// Seals something of a person.
+    pub fn seal(&self, clock: &Clock, person: &str, place: Aad<'_>, value: &impl Serialize) -> Result<String> {
+        let key = self.0.get(person).ok_or_else(|| Error::Vault("this person's key is gone: they were erased".into()))?;
+        let plain = serde_json::to_vec(value).map_err(|_| Error::Unreadable { what: "a value to seal".into() })?;
+        key.seal(clock, place, &plain)
+    }
+
+    /// Opens something of a person; `None` when their key is gone.
+    pub fn open<T: DeserializeOwned>(&self, person: &str, place: Aad<'_>, sealed: &str) -> Result<Option<T>> {
+        let Some(key) = self.0.get(person) else { return Ok(None) };
+        let plain = key.open(place, sealed)?;
+        serde_json::from_slice(&plain).map(Some).map_err(|_| Error::Unreadable { what: "a sealed value".into() })
+    }
+}
+
+/// Where a lead's data is sealed: rows of one person move with the lead's id.
+pub fn lead_place(lead: &str) -> Aad<'_> {
+    Aad::new("leads", lead, "data")
+}
+
+/// Where a remote person's shadow is sealed.
+pub fn shadow_place(person: &str) -> Aad<'_> {
+    Aad::new("remote_people", person, "shadow")
+}

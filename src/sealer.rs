@@ -1,0 +1,67 @@
+//! Seals the ledger a moment behind the work, and checks it.
+
+use crate::context::Context;
+use crate::errors::{Error, Result};
+use crate::ledger::{Checkpoint, PublicKey, Report, Signer, Verifier, seal};
+use crate::store::{Db, ledger};
+
+/// Most entries sealed in one transaction.
+const BATCH: usize = 2_000;
+/// Rows read at a time while checking.
+const PAGE: usize = 5_000;
+
+/// Seals what waits. Answers how many entries were sealed.
+///
+/// # Errors
+/// The store's; another sealer's work is no error.
+pub async fn run_once(ctx: &Context, signer: &Signer) -> Result<usize> {
+    let now = ctx.clock.now();
+    let mut tx = ctx.db.begin().await?;
+    let (entries, state) = ledger::unsealed(&mut tx, BATCH).await?;
+    if entries.is_empty() {
+        return Ok(0);
+    }
+    let count = entries.len();
+    let batch = seal(entries, state);
+    let checkpoint = Checkpoint {
+        origin: signer.origin().to_owned(),
+        size: batch.state.tree.size(),
+        root: batch.state.tree.root(),
+        at: now,
+        heads: Vec::new(),
+    }
+    .sign(signer)?;
+    match ledger::save_batch(&mut tx, &batch, &checkpoint, now).await {
+        Ok(()) => tx.commit().await.map(|()| count),
+        Err(Error::Passing { .. }) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads the whole ledger again against checkpoints: those of the store and those kept outside.
+/// `progress` hears how many entries were read.
+///
+/// # Errors
+/// The store's.
+pub async fn verify(db: &Db, outside: &[String], keys: &[PublicKey], mut progress: impl FnMut(u64)) -> Result<Report> {
+    let mut notes = ledger::checkpoints(db).await?;
+    notes.extend_from_slice(outside);
+    let mut verifier = Verifier::new(notes.iter().map(String::as_str), keys);
+    let (mut after, mut read) = (-1, 0);
+    loop {
+        let page = ledger::page(db, after, PAGE).await?;
+        let Some(last) = page.last().and_then(|row| row.seal.as_ref()) else { break };
+        after = last.0.index as i64;
+        read += page.len() as u64;
+        page.iter().for_each(|row| verifier.push(row));
+        progress(read);
+    }
+    let mut after = String::new();
+    loop {
+        let page = ledger::tail(db, &after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after.clone_from(&last.id);
+        page.iter().for_each(|row| verifier.push(row));
+    }
+    Ok(verifier.finish())
+}

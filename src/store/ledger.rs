@@ -1,0 +1,89 @@
+//! SQL for sealing, reading and checking the ledger.
+
+use serde_json::{Value, json};
+
+use super::{Db, Tx};
+use crate::args;
+use crate::clock::Millis;
+use crate::errors::{Error, Result};
+use crate::ledger::{Batch, Hash, Head, Place, Row, State, Tree, Unsealed};
+
+const UNSEALED: &str = "SELECT id, stream, body FROM ledger WHERE leaf IS NULL ORDER BY id LIMIT $1";
+const HEADS: &str = "SELECT stream, seq, hash FROM ledger_heads WHERE stream IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
+const TREE: &str = "SELECT value FROM settings WHERE name = 'ledger_tree' {for_update}";
+
+/// Entries that wait to be sealed, oldest first, and where sealing stands.
+pub async fn unsealed(tx: &mut Tx, limit: usize) -> Result<(Vec<Unsealed>, State)> {
+    let rows = tx.rows::<(String, String, String)>(UNSEALED, args![limit as i64]).await?;
+    let entries: Vec<Unsealed> = rows.into_iter().map(|(id, stream, text)| Unsealed { id, stream, text }).collect();
+    let unreadable = || Error::Unreadable { what: "the ledger's state".into() };
+    let tree: Tree = match tx.rows::<(String,)>(TREE, args![]).await?.first() {
+        Some((text,)) => serde_json::from_str(text).map_err(|_| unreadable())?,
+        None => Tree::default(),
+    };
+    let streams = Value::from(entries.iter().map(|e| json!([e.stream])).collect::<Vec<_>>());
+    let mut state = State { tree, ..State::default() };
+    for (stream, seq, hash) in tx.rows::<(String, i64, String)>(HEADS, args![streams]).await? {
+        let hash: Hash = serde_json::from_value(hash.into()).map_err(|_| unreadable())?;
+        state.heads.insert(stream, Head { seq: seq as u64, hash });
+    }
+    Ok((entries, state))
+}
+
+const SEAL: &str = "UPDATE ledger SET seq = CAST(item.value ->> 1 AS BIGINT), prev = item.value ->> 2, hash = item.value ->> 3, leaf = CAST(item.value ->> 4 AS BIGINT)
+  FROM json_each(CAST($1 AS TEXT)) AS item WHERE ledger.id = item.value ->> 0 AND ledger.leaf IS NULL";
+const SAVE_HEADS: &str = "INSERT INTO ledger_heads (stream, seq, hash) SELECT value ->> 0, CAST(value ->> 1 AS BIGINT), value ->> 2
+  FROM json_each(CAST($1 AS TEXT)) WHERE true ON CONFLICT (stream) DO UPDATE SET seq = excluded.seq, hash = excluded.hash";
+const SAVE_NODES: &str =
+    "INSERT INTO ledger_nodes (level, idx, hash) SELECT CAST(value ->> 0 AS BIGINT), CAST(value ->> 1 AS BIGINT), value ->> 2
+  FROM json_each(CAST($1 AS TEXT)) WHERE true ON CONFLICT (level, idx) DO NOTHING";
+const SAVE_TREE: &str =
+    "INSERT INTO settings (name, value) VALUES ('ledger_tree', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+const ADD_CHECKPOINT: &str = "INSERT INTO checkpoints (size, at, body) VALUES ($1, $2, $3) ON CONFLICT (size) DO NOTHING";
+
+/// Stores what sealing made, and the checkpoint over it.
+pub async fn save_batch(tx: &mut Tx, batch: &Batch, checkpoint: &str, now: Millis) -> Result<()> {
+    let seals: Vec<Value> = batch.seals.iter().map(|s| json!([s.id, s.place.seq, s.place.prev, s.hash, s.place.index])).collect();
+    let count = seals.len() as u64;
+    if tx.exec(SEAL, args![Value::from(seals)]).await? != count {
+        return Err(Error::Passing { code: "sealed_elsewhere".into(), message: "another sealer was faster".into() });
+    }
+    let heads: Vec<Value> = batch.state.heads.iter().map(|(stream, head)| json!([stream, head.seq, head.hash])).collect();
+    tx.exec(SAVE_HEADS, args![Value::from(heads)]).await?;
+    let nodes: Vec<Value> = batch.nodes.iter().map(|n| json!([n.level, n.index, n.hash])).collect();
+    tx.exec(SAVE_NODES, args![Value::from(nodes)]).await?;
+    tx.exec(SAVE_TREE, args![json!(batch.state.tree)]).await?;
+    tx.exec(ADD_CHECKPOINT, args![batch.state.tree.size() as i64, now, checkpoint]).await.map(|_| ())
+}
+
+type StoredRow = (String, String, i64, String, String, Option<i64>, Option<String>, Option<String>, Option<i64>);
+const PAGE: &str = "SELECT id, stream, at, kind, body, seq, prev, hash, leaf FROM ledger WHERE leaf > $1 ORDER BY leaf LIMIT $2";
+const TAIL: &str =
+    "SELECT id, stream, at, kind, body, seq, prev, hash, leaf FROM ledger WHERE leaf IS NULL AND id > $1 ORDER BY id LIMIT $2";
+
+/// A page of sealed entries after a leaf (-1 for the first), in the tree's order.
+pub async fn page(db: &Db, after: i64, limit: usize) -> Result<Vec<Row>> {
+    Ok(db.rows::<StoredRow>(PAGE, args![after, limit as i64]).await?.into_iter().map(row).collect())
+}
+
+/// A page of entries that wait to be sealed, after an id.
+pub async fn tail(db: &Db, after: &str, limit: usize) -> Result<Vec<Row>> {
+    Ok(db.rows::<StoredRow>(TAIL, args![after, limit as i64]).await?.into_iter().map(row).collect())
+}
+
+fn row((id, stream, at, kind, text, seq, prev, hash, leaf): StoredRow) -> Row {
+    let hash_of = |text: Option<String>| text.and_then(|t| serde_json::from_value::<Hash>(t.into()).ok());
+    // A seal that is not whole cannot be told from a wrong one: zeros never fit.
+    let seal = leaf.map(|index| {
+        let place = Place { index: index as u64, seq: seq.unwrap_or_default() as u64, prev: hash_of(prev).unwrap_or(Hash::ZERO) };
+        (place, hash_of(hash).unwrap_or(Hash::ZERO))
+    });
+    Row { id, stream, at, kind, text, seal }
+}
+
+const CHECKPOINTS: &str = "SELECT body FROM checkpoints ORDER BY size";
+
+/// All checkpoints, oldest first.
+pub async fn checkpoints(db: &Db) -> Result<Vec<String>> {
+    Ok(db.rows::<(String,)>(CHECKPOINTS, args![]).await?.into_iter().map(|(body,)| body).collect())
+}
