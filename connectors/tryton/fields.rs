@@ -38,11 +38,11 @@ pub fn path(name: &str) -> String {
     name.strip_prefix("opportunity.").unwrap_or(name).to_owned()
 }
 
-/// The paths to ask for, to learn these fields. Tryton keeps no histories of fields and nothing beside a record (names
-/// with `@`), and fails the whole request for a name that it does not know.
+/// The paths to ask for, to learn these fields. Names with an `@` (histories, things kept beside the
+/// record) have no place here and are left out.
 pub fn paths(names: &[String]) -> Vec<String> {
-    let known = names.iter().filter(|name| !name.contains('@'));
-    let mut all: Vec<String> = ALWAYS.iter().map(|p| (*p).to_owned()).chain(known.map(|n| path(n))).collect();
+    let named = names.iter().filter(|n| !n.contains('@')).map(|n| path(n));
+    let mut all: Vec<String> = ALWAYS.iter().map(|p| (*p).to_owned()).chain(named).collect();
     all.sort();
     all.dedup();
     all
@@ -176,13 +176,12 @@ impl Wanted {
             match name.strip_prefix("party.") {
                 Some(field) if MECHANISMS.contains(&field) => {
                     let text = text(value).ok_or_else(wrong)?;
-                    wanted.mechanisms.push((field.to_owned(), text.filter(|t| !t.is_empty())));
+                    wanted.mechanisms.push((field.to_owned(), text.as_str().map(str::to_owned)));
                 }
                 Some(field) if ADDRESS.iter().any(|(flat, _)| *flat == field) => {
-                    let text = text(value).ok_or_else(wrong)?;
-                    wanted.address.insert(field.to_owned(), json!(text.filter(|t| !t.is_empty())));
+                    wanted.address.insert(field.to_owned(), text(value).ok_or_else(wrong)?);
                 }
-                Some("name") => drop(wanted.party.insert("name".into(), json!(text(value).ok_or_else(wrong)?))),
+                Some("name") => drop(wanted.party.insert("name".into(), text(value).ok_or_else(wrong)?)),
                 Some("code") => return Err(refused("not_writable", name)),
                 Some(field) if !field.contains('.') => drop(wanted.party.insert(field.to_owned(), value.clone())),
                 _ if name.contains('.') => return Err(refused("not_writable", name)),
@@ -292,10 +291,12 @@ pub fn refused(code: &str, field: &str) -> ItemFault {
     ItemFault { code: code.into(), fields: vec![field.to_owned()], passing: false, config: false }
 }
 
-fn text(value: &Value) -> Option<Option<String>> {
+/// A text, or null; an empty one is as good as none. `None` for anything else.
+fn text(value: &Value) -> Option<Value> {
     match value {
-        Value::Null => Some(None),
-        Value::String(text) => Some(Some(text.clone())),
+        Value::Null => Some(Value::Null),
+        Value::String(text) if text.is_empty() => Some(Value::Null),
+        Value::String(_) => Some(value.clone()),
         _ => None,
     }
 }

@@ -32,6 +32,9 @@ const COUNTRIES: [(&str, &str); 7] = [
     ("US", "United States"),
 ];
 
+/// The parties up to this id are the company and its employee.
+const HOUSE: i64 = 2;
+
 /// Tryton, simulated.
 #[derive(Clone)]
 pub struct TrytonSandbox {
@@ -238,7 +241,9 @@ impl Sandbox for TrytonSandbox {
                 if unique {
                     return Err("a unique field takes a module of its own in Tryton".into());
                 }
-                db.custom.push(name.clone());
+                if db.field(OPPORTUNITY, &name).is_none() {
+                    db.custom.push(name.clone());
+                }
                 Ok(name)
             }),
         };
@@ -251,7 +256,10 @@ impl Sandbox for TrytonSandbox {
     fn records(&self, object: &str) -> Vec<SandboxRecord> {
         let flat = |id: i64, row: &db::Row| -> Fields { if object == OPPORTUNITY { self.head.flat(id) } else { row.clone() } };
         let made = |id: i64| object == OPPORTUNITY && self.made_by_api.contains(&id);
-        self.head.rows(object).map(|(id, row)| SandboxRecord { id: id.to_string(), fields: flat(id, row), made_by_api: made(id) }).collect()
+        // The company and its employee are parties too, but nobody's lead.
+        let house = |id: i64| object == db::PARTY && id <= HOUSE;
+        let rows = self.head.rows(object).filter(|(id, _)| !house(*id));
+        rows.map(|(id, row)| SandboxRecord { id: id.to_string(), fields: flat(id, row), made_by_api: made(id) }).collect()
     }
 
     fn inject(&mut self, fault: Fault) {

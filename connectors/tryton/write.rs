@@ -53,9 +53,8 @@ pub struct Write {
     learnt: Learnt,
     /// Company and employee, without which Tryton has no defaults for an opportunity.
     context: Value,
-    /// Whether a party or an opportunity was there before, so that its fields must be compared.
-    found_party: bool,
-    found_opportunity: bool,
+    /// Which of them was there before, so that its fields must be compared.
+    found: Learnt,
     /// Whether creating the party was answered by "not unique" once.
     lost_race: bool,
     /// Changes still to be sent.
@@ -72,8 +71,7 @@ impl Write {
             wanted: Wanted::default(),
             learnt,
             context: json!({}),
-            found_party: learnt.party.is_some(),
-            found_opportunity: learnt.opportunity.is_some(),
+            found: learnt,
             lost_race: false,
             plan: VecDeque::new(),
             changed: false,
@@ -138,7 +136,7 @@ impl Write {
     /// Plans the changes that bring the lead to what is wanted: party, opportunity, state.
     fn plan(&mut self, row: &Value, out: &mut Out<Want>) {
         let Some(id) = id_of(row) else { return self.settle(ItemResult::Gone, out) };
-        if self.found_party || self.found_opportunity {
+        if self.found != Learnt::default() {
             let (change, adds) = self.wanted.change_party(row);
             if !change.is_empty() {
                 let Some(party) = row.get("party").and_then(id_of) else {
@@ -148,7 +146,7 @@ impl Write {
                 self.plan.push_back((self.rest.update(PARTY, party, &change), effect));
             }
         }
-        if self.found_opportunity {
+        if self.found.opportunity.is_some() {
             let change = self.wanted.change_opportunity(row);
             if !change.is_empty() {
                 self.plan.push_back((self.rest.update(OPPORTUNITY, id, &change), Effect::Keyed(self.keys())));
@@ -211,7 +209,7 @@ impl Script for Write {
             Item::Update { id, .. } => {
                 let Ok(id) = id.parse() else { return self.settle(ItemResult::Gone, out) };
                 self.learnt.opportunity = Some(id);
-                self.found_opportunity = true;
+                self.found = self.learnt;
             }
             Item::Create { marker, .. } if self.learnt.opportunity.is_none() => {
                 let domain = json!([["reference", "=", marker]]);
@@ -232,11 +230,11 @@ impl Script for Write {
         let looked = match want {
             Want::Opportunities => rows("looking for our marker", what).map(|rows| {
                 self.learnt.opportunity = first_id(&rows);
-                self.found_opportunity = self.learnt.opportunity.is_some();
+                self.found.opportunity = self.learnt.opportunity;
             }),
             Want::Party => rows("looking for our marker", what).map(|rows| {
                 self.learnt.party = first_id(&rows);
-                self.found_party = self.learnt.party.is_some();
+                self.found.party = self.learnt.party;
             }),
             Want::Preferences => answer("reading the user's company", what).map(|preferences| {
                 let known = ["company", "employee"].iter().filter_map(|n| Some((*n, preferences.get(n)?.as_i64()?)));
@@ -276,7 +274,9 @@ impl Script for Write {
             }
             Want::NewOpportunity => {
                 let Some(row) = self.accepted(what, out) else { return };
-                self.learnt.opportunity = id_of(&row);
+                // An answer without a readable body: it was made, but not said as which.
+                let Some(id) = id_of(&row) else { return self.settle(ItemResult::InDoubt, out) };
+                self.learnt.opportunity = Some(id);
                 self.save(out);
                 return self.plan(&row, out);
             }

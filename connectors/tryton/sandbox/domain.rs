@@ -21,13 +21,12 @@ impl Db {
             _ => match name {
                 "last_modified_at" if stored("write_date").is_null() => stored("create_date"),
                 "last_modified_at" => stored("write_date"),
-                "full_name" => stored("name"),
                 "rec_name" if model == super::db::OPPORTUNITY => {
                     let number = stored("number").as_str().unwrap_or_default().to_owned();
                     let reference = stored("reference").as_str().filter(|r| !r.is_empty()).map(|r| format!(" [{r}]"));
                     json!(number + &reference.unwrap_or_default())
                 }
-                "rec_name" => stored("name"),
+                "rec_name" | "full_name" => stored("name"),
                 _ => stored(name),
             },
         }

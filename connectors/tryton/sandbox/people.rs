@@ -53,13 +53,12 @@ impl Db {
             }
         }
         if !party.is_empty() {
-            let party_id = match self.value(OPPORTUNITY, id, "party").as_i64() {
-                Some(party_id) => party_id,
-                None => {
-                    let new = self.create(PARTY, &Map::new(), who).map_err(said)?;
-                    self.update(OPPORTUNITY, id, &Map::from_iter([("party".into(), json!(new))]), who).map_err(said)?;
-                    new
-                }
+            let party_id = if let Some(party_id) = self.value(OPPORTUNITY, id, "party").as_i64() {
+                party_id
+            } else {
+                let new = self.create(PARTY, &Map::new(), who).map_err(said)?;
+                self.update(OPPORTUNITY, id, &Map::from_iter([("party".into(), json!(new))]), who).map_err(said)?;
+                new
             };
             self.edit_party(party_id, party, who)?;
         }
@@ -90,12 +89,11 @@ impl Db {
             address.insert("country".into(), json!(country.ok_or("no such country")?));
         }
         if !address.is_empty() {
-            match self.children(ADDRESS, id).first() {
-                Some(first) => self.update(ADDRESS, *first, &address, who).map_err(said)?,
-                None => {
-                    address.insert("party".into(), json!(id));
-                    self.create(ADDRESS, &address, who).map_err(said)?;
-                }
+            if let Some(first) = self.children(ADDRESS, id).first() {
+                self.update(ADDRESS, *first, &address, who).map_err(said)?;
+            } else {
+                address.insert("party".into(), json!(id));
+                self.create(ADDRESS, &address, who).map_err(said)?;
             }
         }
         // Saving the form writes the party too, whatever was edited in it.

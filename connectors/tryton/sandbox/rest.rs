@@ -12,6 +12,11 @@ pub const COMPANY: i64 = 1;
 /// The employee that the user is.
 pub const EMPLOYEE: i64 = 1;
 
+/// Buttons of an opportunity.
+const BUTTONS: [&str; 5] = ["lead", "opportunity", "convert", "lost", "cancel"];
+/// Methods that models publish, of those simulated.
+const PUBLISHED: [&str; 4] = ["search_count", "search_read", "fields_get", "history_revisions"];
+
 /// A request to a model.
 pub struct Call<'r> {
     request: &'r SandboxRequest,
@@ -55,8 +60,6 @@ impl<'r> Call<'r> {
                 "ir.model.access" => action == "get_access",
                 model => {
                     Db::model(model)?;
-                    const BUTTONS: [&str; 5] = ["lead", "opportunity", "convert", "lost", "cancel"];
-                    const PUBLISHED: [&str; 4] = ["search_count", "search_read", "fields_get", "history_revisions"];
                     PUBLISHED.contains(&action.as_str()) || (model == OPPORTUNITY && BUTTONS.contains(&action.as_str()))
                 }
             };

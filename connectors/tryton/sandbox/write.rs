@@ -241,7 +241,9 @@ impl Db {
                 for child in [MECHANISM, ADDRESS] {
                     let all: Vec<i64> =
                         self.rows(child).filter(|(_, row)| row.get("party") == Some(&json!(id))).map(|(id, _)| id).collect();
-                    all.into_iter().for_each(|child_id| self.remove(child, child_id, who.at));
+                    for child_id in all {
+                        self.remove(child, child_id, who.at);
+                    }
                 }
             }
             _ => {}
@@ -293,8 +295,9 @@ fn stored(kind: Kind, name: &str, value: &Value) -> Result<Value, Trouble> {
         (Kind::Boolean, Value::Bool(b)) => json!(i64::from(*b)),
         (Kind::Date, Value::String(text)) => iso_day(text).ok_or_else(|| wrong("Invalid isoformat string"))?,
         (Kind::Date, Value::Object(tagged)) if tagged.contains_key("year") => value.clone(),
-        (Kind::Text | Kind::Selection(_), Value::String(_)) => value.clone(),
-        (Kind::Integer | Kind::One(_) | Kind::Boolean, Value::Number(_)) => value.clone(),
+        (Kind::Text | Kind::Selection(_), Value::String(_)) | (Kind::Integer | Kind::One(_) | Kind::Boolean, Value::Number(_)) => {
+            value.clone()
+        }
         _ => return Err(Trouble::Error(format!("wrong type for {name}"))),
     })
 }
