@@ -16,7 +16,7 @@ use super::wire::{OPPORTUNITY, Rest, answer, datetime, id_of, in_context, rows};
 use crate::sdk::{Cursor, Effect, Heard, Millis, Output, Selection, Step, TalkFault};
 
 /// Records in one page.
-const PAGE: usize = 100;
+const PAGE: usize = 500;
 /// Ranges with at most this many records are listed and compared, larger ones are halved.
 const LIST: i64 = 200;
 

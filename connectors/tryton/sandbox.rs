@@ -65,7 +65,8 @@ impl TrytonSandbox {
         for (code, name) in COUNTRIES {
             head.insert(db::COUNTRY, row(&[("name", json!(name)), ("code", json!(code))]), 0);
         }
-        for (code, name) in [("1", "Northwind GmbH"), ("2", "Robin Sales")] {
+        for name in ["Northwind GmbH", "Robin Sales"] {
+            let code = head.next_number(db::PARTY);
             head.insert(db::PARTY, row(&[("name", json!(name)), ("code", json!(code)), ("active", json!(1))]), 0);
         }
         head.insert("company.company", row(&[("party", json!(1)), ("currency", json!(1))]), 0);

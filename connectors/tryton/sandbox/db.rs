@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
@@ -213,20 +214,20 @@ pub fn missing(name: &str) -> Trouble {
 struct Past {
     at: i64,
     id: i64,
-    row: Option<Row>,
+    row: Option<Arc<Row>>,
 }
 
 /// The database.
 #[derive(Debug, Clone, Default)]
 pub struct Db {
-    tables: BTreeMap<&'static str, BTreeMap<i64, Row>>,
+    tables: BTreeMap<&'static str, BTreeMap<i64, Arc<Row>>>,
     next: BTreeMap<&'static str, i64>,
     children: BTreeMap<(&'static str, i64), Vec<i64>>,
+    codes: BTreeMap<String, i64>,
     history: Vec<Past>,
-    undo: Vec<(&'static str, i64, Option<Row>)>,
+    undo: Vec<(&'static str, i64, Option<Arc<Row>>)>,
     undo_history: usize,
-    /// The last number given to an opportunity.
-    pub last_number: i64,
+    numbers: BTreeMap<&'static str, i64>,
     /// Fields that an admin's module added to the opportunity.
     pub custom: Vec<String>,
 }
@@ -244,6 +245,10 @@ pub fn day(us: i64) -> Value {
     json!({"__class__": "date", "year": at.year(), "month": at.month(), "day": at.day()})
 }
 
+fn own_fields(model: &str) -> &'static [Field] {
+    MODELS.iter().find(|(name, ..)| *name == model).map_or(&[], |(_, _, fields)| fields)
+}
+
 impl Db {
     /// The model's own name and label.
     ///
@@ -255,25 +260,40 @@ impl Db {
 
     /// A field of a model.
     pub fn field(&self, model: &str, name: &str) -> Option<Field> {
-        self.fields(model).find(|field| field.name == name)
+        let own = own_fields(model).iter().chain(COMMON).find(|field| field.name == name);
+        own.cloned().or_else(|| self.custom_fields(model).find(|field| field.name == name))
+    }
+
+    fn custom_fields(&self, model: &str) -> impl Iterator<Item = Field> {
+        let custom = self.custom.iter().filter(move |_| model == OPPORTUNITY);
+        custom.map(|name| Field { name: Cow::Owned(name.clone()), label: Cow::Owned(name.clone()), ..f("", "", Kind::Char) })
     }
 
     /// All fields of a model.
     pub fn fields(&self, model: &str) -> impl Iterator<Item = Field> {
-        let own = MODELS.iter().find(|(n, ..)| *n == model).map_or(&[] as &[Field], |m| m.2);
-        let custom = self.custom.iter().filter(move |_| model == OPPORTUNITY);
-        let custom = custom.map(|name| Field { name: Cow::Owned(name.clone()), label: Cow::Owned(name.clone()), ..f("", "", Kind::Char) });
-        own.iter().chain(COMMON).cloned().chain(custom)
+        own_fields(model).iter().chain(COMMON).cloned().chain(self.custom_fields(model))
+    }
+
+    /// The next number of a sequence.
+    pub fn next_number(&mut self, sequence: &'static str) -> String {
+        let last = self.numbers.entry(sequence).or_insert(0);
+        *last += 1;
+        last.to_string()
+    }
+
+    /// The party of this code.
+    pub fn party_of(&self, code: &str) -> Option<i64> {
+        self.codes.get(code).copied()
     }
 
     /// The rows of a model.
     pub fn rows(&self, model: &str) -> impl Iterator<Item = (i64, &Row)> {
-        self.tables.get(model).into_iter().flatten().map(|(id, row)| (*id, row))
+        self.tables.get(model).into_iter().flatten().map(|(id, row)| (*id, &**row))
     }
 
     /// One row.
     pub fn row(&self, model: &str, id: i64) -> Option<&Row> {
-        self.tables.get(model)?.get(&id)
+        self.tables.get(model)?.get(&id).map(|row| &**row)
     }
 
     /// A value of a row, null where it has none.
@@ -301,16 +321,22 @@ impl Db {
         self.history.truncate(self.undo_history);
     }
 
-    fn set(&mut self, model: &'static str, id: i64, row: Option<Row>) -> Option<Row> {
+    fn set(&mut self, model: &'static str, id: i64, row: Option<Arc<Row>>) -> Option<Arc<Row>> {
         let parent = |row: &Row| row.get(if model == SALE { "origin" } else { "party" }).and_then(Value::as_i64);
         let table = self.tables.entry(model).or_default();
-        let new = row.as_ref().and_then(parent);
+        let new = row.as_deref().and_then(parent);
+        let code = |row: &Arc<Row>| (model == PARTY).then(|| row.get("code")?.as_str().map(str::to_owned)).flatten();
+        let new_code = row.as_ref().and_then(code);
         let old = match row {
             Some(row) => table.insert(id, row),
             None => table.remove(&id),
         };
+        if let Some(code) = old.as_ref().and_then(code) {
+            self.codes.remove(&code);
+        }
+        self.codes.extend(new_code.map(|code| (code, id)));
         if matches!(model, MECHANISM | ADDRESS | SALE) {
-            if let Some(siblings) = old.as_ref().and_then(parent).and_then(|p| self.children.get_mut(&(model, p))) {
+            if let Some(siblings) = old.as_deref().and_then(parent).and_then(|p| self.children.get_mut(&(model, p))) {
                 siblings.retain(|c| *c != id);
             }
             if let Some(parent) = new {
@@ -322,6 +348,7 @@ impl Db {
     }
 
     fn put(&mut self, model: &'static str, id: i64, row: Option<Row>, at: i64) {
+        let row = row.map(Arc::new);
         if model == OPPORTUNITY {
             self.history.push(Past { at, id, row: row.clone() });
         }
@@ -351,6 +378,7 @@ impl Db {
 
     /// Puts an opportunity's row in the place of what is stored.
     pub fn restate(&mut self, id: i64, row: Option<Row>) {
+        let row = row.map(Arc::new);
         if let Some(last) = self.history.last_mut().filter(|p| p.id == id) {
             last.row.clone_from(&row);
         }
@@ -363,7 +391,7 @@ impl Db {
     }
 
     /// The opportunities as they were at a moment.
-    pub fn opportunities_at(&self, at: i64) -> BTreeMap<i64, Row> {
+    pub fn opportunities_at(&self, at: i64) -> BTreeMap<i64, Arc<Row>> {
         let mut then = BTreeMap::new();
         for past in self.history.iter().filter(|p| p.at <= at) {
             match &past.row {

@@ -1,30 +1,30 @@
 //! Searching and reading: Tryton's domains, dotted fields and orders.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use serde_json::{Map, Value, json};
 
-use super::db::{Db, Kind, Row, Trouble, missing};
+use super::db::{Db, Kind, MECHANISM, OPPORTUNITY, Row, Trouble, missing};
 
 impl Db {
     /// The value of a field, functions included.
-    pub fn computed(&self, model: &str, row: &Row, name: &str) -> Value {
-        let id = row.get("id").and_then(Value::as_i64).unwrap_or_default();
-        let stored = |name: &str| row.get(name).cloned().unwrap_or(Value::Null);
+    pub fn computed<'r>(&self, model: &str, row: &'r Row, name: &str) -> Cow<'r, Value> {
+        let stored = |name: &str| Cow::Borrowed(row.get(name).unwrap_or(&Value::Null));
+        let id = || row.get("id").and_then(Value::as_i64).unwrap_or_default();
         match self.field(model, name).map(|f| f.kind) {
             Some(Kind::Mechanism) => {
-                let all = self.children(super::db::MECHANISM, id);
-                let first = all.into_iter().find(|m| self.value(super::db::MECHANISM, *m, "type") == json!(name));
-                first.map_or(json!(""), |m| self.value(super::db::MECHANISM, m, "value"))
+                let first = self.children(MECHANISM, id()).into_iter().find(|m| self.value(MECHANISM, *m, "type") == json!(name));
+                Cow::Owned(first.map_or(json!(""), |m| self.value(MECHANISM, m, "value")))
             }
-            Some(Kind::Many(target, _)) => json!(self.children(target, id)),
+            Some(Kind::Many(target, _)) => Cow::Owned(json!(self.children(target, id()))),
             _ => match name {
                 "last_modified_at" if stored("write_date").is_null() => stored("create_date"),
                 "last_modified_at" => stored("write_date"),
-                "rec_name" if model == super::db::OPPORTUNITY => {
+                "rec_name" if model == OPPORTUNITY => {
                     let number = stored("number").as_str().unwrap_or_default().to_owned();
                     let reference = stored("reference").as_str().filter(|r| !r.is_empty()).map(|r| format!(" [{r}]"));
-                    json!(number + &reference.unwrap_or_default())
+                    Cow::Owned(json!(number + &reference.unwrap_or_default()))
                 }
                 "rec_name" | "full_name" => stored("name"),
                 _ => stored(name),
@@ -47,43 +47,38 @@ impl Db {
             Some(_) => return Err(Trouble::Error("invalid domain".into())),
             None => (false, list.as_slice()),
         };
-        if rest.is_empty() {
-            return Ok(true);
-        }
-        let mut result = !any;
         for part in rest {
-            let one = self.matches(model, row, part)?;
-            result = if any { result || one } else { result && one };
+            if self.matches(model, row, part)? == any {
+                return Ok(any);
+            }
         }
-        Ok(result)
+        Ok(!any || rest.is_empty())
     }
 
     fn leaf(&self, model: &str, row: &Row, path: &str, operator: &str, value: &Value) -> Result<bool, Trouble> {
         let (name, rest) = path.split_once('.').map_or((path, None), |(n, r)| (n, Some(r)));
         let field = self.field(model, name).ok_or_else(|| missing(name))?;
-        let inner = match (rest, operator) {
-            (Some(rest), _) => Some(json!([[rest, operator, value]])),
-            (None, "where") => Some(value.clone()),
-            (None, _) => None,
-        };
-        let now = self.computed(model, row, name);
-        if let Some(inner) = inner {
+        if rest.is_some() || operator == "where" {
+            let inner = |target: &str, row: &Row| match rest {
+                Some(rest) => self.leaf(target, row, rest, operator, value),
+                None => self.matches(target, row, value),
+            };
+            let id = || row.get("id").and_then(Value::as_i64).unwrap_or_default();
             let (target, ids) = match field.kind {
-                Kind::One(target) => (target, now.as_i64().into_iter().collect()),
-                Kind::Many(target, _) => (target, now.as_array().into_iter().flatten().filter_map(Value::as_i64).collect::<Vec<_>>()),
+                Kind::One(target) => (target, self.computed(model, row, name).as_i64().into_iter().collect()),
+                Kind::Many(target, _) => (target, self.children(target, id())),
                 _ => return Err(missing(name)),
             };
-            let mut any = false;
             for id in ids {
-                if let Some(row) = self.row(target, id) {
-                    any |= self.matches(target, row, &inner)?;
-                } else if field.kind == Kind::One(target) {
-                    return Err(Trouble::User(format!("You are trying to read records \"{id}\" of \"{target}\" that don't exist.")));
+                let related = self.row(target, id).ok_or_else(|| dangling(target, id))?;
+                if inner(target, related)? {
+                    return Ok(true);
                 }
             }
-            return Ok(any);
+            return Ok(false);
         }
         fit(field.kind, value)?;
+        let now = self.computed(model, row, name);
         let compared = || compare(&now, value);
         let within = || value.as_array().is_some_and(|all| all.iter().any(|v| compare(&now, v) == Some(Ordering::Equal)));
         Ok(match operator {
@@ -99,16 +94,35 @@ impl Db {
         })
     }
 
+    /// Refuses a domain that speaks of fields which are not there, whatever rows there are.
+    fn known(&self, model: &str, domain: &Value) -> Result<(), Trouble> {
+        let Some(list) = domain.as_array() else { return Ok(()) };
+        let [Value::String(path), Value::String(operator), value] = list.as_slice() else {
+            return list.iter().try_for_each(|part| self.known(model, part));
+        };
+        let mut model = model;
+        for (at, name) in path.split('.').enumerate() {
+            let field = self.field(model, name).ok_or_else(|| missing(name))?;
+            match field.kind {
+                Kind::One(target) | Kind::Many(target, _) => model = target,
+                _ if at + 1 < path.split('.').count() => return Err(missing(name)),
+                _ => {}
+            }
+        }
+        if operator == "where" { self.known(model, value) } else { Ok(()) }
+    }
+
     /// The ids of a model's rows in a domain, in order. Inactive rows are left out, unless the
     /// domain speaks of `active`.
     ///
     /// # Errors
     /// As [`Db::matches`].
     pub fn search(&self, model: &'static str, domain: &Value, order: &[(String, bool)], past: Option<i64>) -> Result<Vec<i64>, Trouble> {
+        self.known(model, domain)?;
         let mentions_active = domain.to_string().contains("\"active\"");
-        let then = past.filter(|_| model == super::db::OPPORTUNITY).map(|at| self.opportunities_at(at));
+        let then = past.filter(|_| model == OPPORTUNITY).map(|at| self.opportunities_at(at));
         let rows: Vec<(i64, &Row)> = match &then {
-            Some(then) => then.iter().map(|(id, row)| (*id, row)).collect(),
+            Some(then) => then.iter().map(|(id, row)| (*id, &**row)).collect(),
             None => self.rows(model).collect(),
         };
         let mut found: Vec<(i64, &Row)> = Vec::new();
@@ -151,14 +165,14 @@ impl Db {
                     None => nested.push((name, vec![rest.to_owned()])),
                 },
                 (Some(_), _) => return Err(missing(name)),
-                (None, _) => drop(out.insert(name.to_owned(), self.computed(model, row, name))),
+                (None, _) => drop(out.insert(name.to_owned(), self.computed(model, row, name).into_owned())),
             }
         }
         for (name, inner) in nested {
             let now = self.computed(model, row, name);
             let read = |target: &str, id: i64| match self.row(target, id) {
                 Some(row) => self.read(target, row, &inner),
-                None => Err(Trouble::User(format!("You are trying to read records \"{id}\" of \"{target}\" that don't exist."))),
+                None => Err(dangling(target, id)),
             };
             let value = match self.field(model, name).map(|f| f.kind) {
                 Some(Kind::One(target)) => now.as_i64().map(|id| read(target, id)).transpose()?.unwrap_or(Value::Null),
@@ -210,9 +224,14 @@ fn compare(a: &Value, b: &Value) -> Option<Ordering> {
     }
 }
 
-/// A tagged day or moment as a sortable list.
-fn time(value: &Value) -> Option<Vec<i64>> {
+/// A tagged day or moment in a form that sorts.
+fn time(value: &Value) -> Option<[i64; 7]> {
     value.get("__class__")?;
-    let parts = ["year", "month", "day", "hour", "minute", "second", "microsecond"];
-    Some(parts.iter().map(|part| value.get(part).and_then(Value::as_i64).unwrap_or_default()).collect())
+    let part = |name: &str| value.get(name).and_then(Value::as_i64).unwrap_or_default();
+    Some(["year", "month", "day", "hour", "minute", "second", "microsecond"].map(part))
+}
+
+/// A record that is named and not there; on SQLite nothing keeps such names out.
+fn dangling(model: &str, id: i64) -> Trouble {
+    Trouble::User(format!("You are trying to read records \"{id}\" of \"{model}\" that don't exist."))
 }

@@ -163,7 +163,7 @@ impl Db {
         }
         if let Some((party, row)) = row.get("party").and_then(Value::as_i64).and_then(|p| Some((p, self.row(PARTY, p)?))) {
             for name in ["name", "code"].into_iter().chain(MECHANISMS) {
-                out.insert(format!("party.{name}"), self.computed(PARTY, row, name));
+                out.insert(format!("party.{name}"), self.computed(PARTY, row, name).into_owned());
             }
             if let Some(address) = self.children(ADDRESS, party).first() {
                 for name in IN_ADDRESS {

@@ -27,7 +27,7 @@ impl Db {
 
     fn rec_name(&self, model: &str, id: i64) -> String {
         let row = self.row(model, id);
-        row.map(|row| self.computed(model, row, "rec_name")).and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+        row.and_then(|row| self.computed(model, row, "rec_name").as_str().map(str::to_owned)).unwrap_or_default()
     }
 
     fn not_writable(&self, field: &Field, model: &str, id: Option<i64>) -> Trouble {
@@ -54,7 +54,7 @@ impl Db {
             }
         }
         self.defaults(model, &mut row, who)?;
-        if model == PARTY && self.rows(PARTY).any(|(_, other)| other.get("code") == row.get("code")) {
+        if model == PARTY && row.get("code").and_then(Value::as_str).is_some_and(|code| self.party_of(code).is_some()) {
             return Err(Trouble::User("The code on party must be unique.".into()));
         }
         let id = self.insert(model, row, who.at);
@@ -85,8 +85,8 @@ impl Db {
         }
         match model {
             PARTY if row.get("code").is_none_or(|c| c.is_null() || c == "") => {
-                let highest = self.rows(PARTY).filter_map(|(_, r)| r.get("code")?.as_str()?.parse::<i64>().ok()).max();
-                row.insert("code".into(), json!((highest.unwrap_or_default() + 1).to_string()));
+                let code = self.next_number(PARTY);
+                row.insert("code".into(), json!(code));
             }
             MECHANISM => default(row, "type", json!("other")),
             OPPORTUNITY => {
@@ -102,10 +102,8 @@ impl Db {
                 // The currency comes from the company of the context, not from that of the record.
                 let currency = who.company.map(|company| self.value("company.company", company, "currency"));
                 row.entry("currency".into()).or_insert(currency.unwrap_or(Value::Null));
-                let numbers = self.rows(OPPORTUNITY).filter_map(|(_, r)| r.get("number")?.as_str()?.parse::<i64>().ok());
-                let highest = numbers.max().unwrap_or_default().max(self.last_number);
-                self.last_number = highest + 1;
-                row.insert("number".into(), json!(self.last_number.to_string()));
+                let number = self.next_number(OPPORTUNITY);
+                row.insert("number".into(), json!(number));
             }
             SALE => default(row, "state", json!("draft")),
             _ => {}
@@ -157,7 +155,7 @@ impl Db {
     /// Carries out the commands on related records, or sets a first mechanism.
     fn relate(&mut self, model: &'static str, id: i64, field: &Field, value: &Value, who: &Writer) -> Result<(), Trouble> {
         let Kind::Many(target, back) = field.kind else {
-            if self.row(model, id).is_some_and(|row| self.computed(model, row, &field.name) != json!("")) {
+            if self.row(model, id).is_some_and(|row| *self.computed(model, row, &field.name) != json!("")) {
                 return Err(self.not_writable(field, model, Some(id)));
             }
             if let Some(text) = value.as_str().filter(|t| !t.is_empty()) {
