@@ -1,4 +1,4 @@
-//! Reading records by id or by one field, and what became of converted leads.
+//! Reading records by id or by one field, their fields' histories, and what became of converted leads.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,32 @@ use super::{
     soql,
     wire::{self, Api, own_columns, text},
 };
-use crate::sdk::{Heard, Output, Record, Request, State, Step, Tag, Talk, TalkFault};
+use crate::sdk::{
+    Heard, Output, Record, Request, State, Step, Tag, Talk, TalkFault,
+    record::{Moment, history_of},
+};
 
 /// Fields of the opportunity that a lead was converted into are named with this in front.
 const FOLLOWED: &str = "opportunity.";
 
-/// The fields that the object itself has, without those of its opportunity.
+/// The fields that a query of the object can name: without those of its opportunity, histories, and
+/// what other vendors keep beside a record.
 pub fn own_fields(fields: &[String]) -> Vec<String> {
-    fields.iter().filter(|f| !f.starts_with(FOLLOWED)).cloned().collect()
+    fields.iter().filter(|f| !f.starts_with(FOLLOWED) && !f.contains('@')).cloned().collect()
+}
+
+/// The fields whose history is asked for.
+fn with_history(fields: &[String]) -> Vec<String> {
+    fields.iter().filter_map(|f| f.strip_suffix("@history")).map(str::to_owned).collect()
+}
+
+/// The object that keeps the histories of another's fields, and its reference to it.
+fn history_object(object: &str) -> Option<(&'static str, &'static str)> {
+    match object {
+        "Lead" => Some(("LeadHistory", "LeadId")),
+        "Contact" => Some(("ContactHistory", "ContactId")),
+        _ => None,
+    }
 }
 
 /// The opportunity's fields, without the prefix.
@@ -34,6 +52,8 @@ fn bare(id: &str) -> &str {
 enum Part {
     /// The object's own rows.
     Own,
+    /// What was done to its fields.
+    History,
     /// The opportunities that they were converted into.
     Opportunities,
 }
@@ -46,10 +66,15 @@ pub struct Read {
     ids: Option<Vec<String>>,
     own: Vec<String>,
     followed: Vec<String>,
+    histories_of: Vec<String>,
+    /// Moments by record and field.
+    histories: BTreeMap<(String, String), Vec<Moment>>,
     records: Vec<Record>,
     /// Opportunity id by the place of its lead in `records`.
     converted: BTreeMap<usize, String>,
     opportunities: BTreeMap<String, Record>,
+    /// Whether the opportunities were asked for.
+    asked: bool,
     desk: Desk<Part>,
 }
 
@@ -63,10 +88,17 @@ impl Read {
         let head = format!("SELECT {} FROM {} WHERE Id IN", soql::columns(columns)?, soql::name(object)?);
         // Names are checked before anything is sent.
         soql::columns(talk.followed.iter().map(String::as_str))?;
+        let histories = soql::lists(with_history(fields).iter().map(String::as_str));
         for list in soql::lists(ids.iter().map(String::as_str).filter(|id| soql::is_id(id))) {
             talk.desk.read(talk.api.query(&format!("{head} ({list})"), true), Part::Own);
+            if let (Some((kept_in, key)), Some(names)) = (history_object(object), histories.first()) {
+                let columns = format!("{key},Field,NewValue,CreatedDate,CreatedById");
+                let soql = format!("SELECT {columns} FROM {kept_in} WHERE {key} IN ({list}) AND Field IN ({names})");
+                talk.desk.read(talk.api.query(&soql, false), Part::History);
+            }
         }
         talk.ids = Some(ids.to_vec());
+        talk.histories_of = with_history(fields);
         talk.go_on();
         Ok(talk)
     }
@@ -87,9 +119,12 @@ impl Read {
             ids: None,
             own,
             followed,
+            histories_of: Vec::new(),
+            histories: BTreeMap::new(),
             records: Vec::new(),
             converted: BTreeMap::new(),
             opportunities: BTreeMap::new(),
+            asked: false,
             desk: Desk::new(),
         }
     }
@@ -103,9 +138,19 @@ impl Read {
                     }
                     self.records.push(wire::record(&self.object, row, &self.own, page.answered)?);
                 }
+                Part::History => self.take_moment(row)?,
                 Part::Opportunities => self.take_opportunity(row, page.answered)?,
             }
         }
+        Some(())
+    }
+
+    fn take_moment(&mut self, row: &Map<String, Value>) -> Option<()> {
+        let (_, key) = history_object(&self.object)?;
+        let place = (bare(text(row, key)?).to_owned(), text(row, "Field")?.to_lowercase());
+        let at = text(row, "CreatedDate").and_then(wire::moment)?;
+        let value = row.get("NewValue").cloned().unwrap_or_default();
+        self.histories.entry(place).or_default().push(Moment { value, at, by: text(row, "CreatedById").map(str::to_owned) });
         Some(())
     }
 
@@ -120,7 +165,8 @@ impl Read {
         if !self.desk.all_heard() {
             return;
         }
-        if !self.converted.is_empty() && self.opportunities.is_empty() {
+        if !self.converted.is_empty() && !self.asked {
+            self.asked = true;
             let columns = own_columns("Opportunity").iter().copied().chain(self.followed.iter().map(String::as_str));
             match soql::columns(columns) {
                 Err(fault) => return self.desk.fail(fault),
@@ -145,6 +191,13 @@ impl Read {
             if opportunity.state == State::Live {
                 let fields = opportunity.fields.iter().map(|(name, value)| (format!("{FOLLOWED}{name}"), value.clone()));
                 lead.fields.extend(fields);
+            }
+        }
+        for record in &mut self.records {
+            for name in &self.histories_of {
+                if let Some(moments) = self.histories.get(&(bare(&record.id).to_owned(), name.to_lowercase())) {
+                    record.fields.insert(history_of(name), serde_json::to_value(moments).unwrap_or_default());
+                }
             }
         }
         let found = std::mem::take(&mut self.records);
@@ -184,6 +237,8 @@ impl Talk for Read {
         let Some(part) = self.desk.heard(tag) else { return };
         let Heard::Answer(response) = what else { return self.desk.fail(wire::no_answer(WHAT)) };
         match wire::page(WHAT, response) {
+            // Nobody keeps histories there, or they are hidden: they are left out.
+            Err(fault) if matches!(part, Part::History) && matches!(fault.code.as_str(), "INVALID_TYPE" | "INVALID_FIELD") => self.go_on(),
             Err(fault) => self.desk.fail(fault),
             Ok(page) => {
                 if self.take(part, &page).is_none() {

@@ -49,9 +49,9 @@ impl Org {
             }),
             (Method::Delete, ["sobjects"]) => {
                 let ids = call.request.query("ids").unwrap_or_default();
-                let jobs: Vec<Job> = ids.split(',').map(|id| Job::Delete { id: id.trim().to_owned() }).collect();
+                let jobs = ids.split(',').map(|id| Ok(Job::Delete { id: id.trim().to_owned() })).collect();
                 let all = call.request.query("allOrNone").is_some_and(|v| v == "true");
-                self.run(jobs, all, call.actor())
+                self.run(jobs, all, false, call.actor())
             }
             (Method::Get, ["sobjects", object]) => {
                 let list = |name: &str| call.request.query(name).unwrap_or_default().split(',').map(str::to_owned).collect::<Vec<_>>();
@@ -83,27 +83,31 @@ impl Org {
 
     fn collection(&mut self, call: &Call<'_>, job: impl Fn(&Self, Pairs) -> Result<Job, Trouble>) -> Result<Response, Trouble> {
         let body: Collection = body::read(&call.request.body)?;
-        // The whole body is read before anything is done: one unreadable record refuses all.
-        let jobs = body.records.into_iter().map(|record| job(self, record)).collect::<Result<Vec<_>, _>>()?;
-        self.run(jobs, body.all_or_none, call.actor())
+        let jobs = body.records.into_iter().map(|record| job(self, record)).collect();
+        self.run(jobs, body.all_or_none, call.path.len() == 4, call.actor())
     }
 
-    fn run(&mut self, jobs: Vec<Job>, all_or_none: bool, actor: Actor) -> Result<Response, Trouble> {
+    fn run(&mut self, jobs: Vec<Result<Job, Trouble>>, all_or_none: bool, upsert: bool, actor: Actor) -> Result<Response, Trouble> {
         if jobs.len() > MOST {
             let message = format!("record limit reached. cannot submit more than {MOST} records in this request");
             return Err(Trouble::new("EXCEEDED_MAX_SOBJECTS", message));
         }
         let mut times: BTreeMap<String, u32> = BTreeMap::new();
         for job in &jobs {
-            if let Job::Upsert { value: Some(value), .. } = job {
+            if let Ok(Job::Upsert { value: Some(value), .. }) = job {
                 *times.entry(value.to_lowercase()).or_default() += 1;
             }
         }
         let before = all_or_none.then(|| self.store.clone());
         let mut results = Vec::with_capacity(jobs.len());
         for job in jobs {
-            let twice = matches!(&job, Job::Upsert { value: Some(value), .. } if times.get(&value.to_lowercase()).is_some_and(|n| *n > 1));
-            let result = if twice { Err(Trouble::new("DUPLICATE_VALUE", "Duplicate external id specified")) } else { self.one(job, actor) };
+            let twice =
+                matches!(&job, Ok(Job::Upsert { value: Some(value), .. }) if times.get(&value.to_lowercase()).is_some_and(|n| *n > 1));
+            let result = if twice {
+                Err(Trouble::new("DUPLICATE_VALUE", "Duplicate external id specified"))
+            } else {
+                job.and_then(|job| self.one(job, actor))
+            };
             results.push(result);
         }
         if let Some(before) = before
@@ -120,7 +124,15 @@ impl Org {
         }
         let list: Vec<Value> = results
             .into_iter()
-            .map(|result| result.unwrap_or_else(|trouble| json!({ "success": false, "errors": [trouble.item()] })))
+            .map(|result| {
+                result.unwrap_or_else(|trouble| {
+                    let mut item = json!({ "success": false, "errors": [trouble.item()] });
+                    if upsert {
+                        item["created"] = false.into();
+                    }
+                    item
+                })
+            })
             .collect();
         Ok(Response::json(200, &list))
     }

@@ -161,11 +161,45 @@ pub fn update(store: &mut Store, rules: &Rules, name: &str, id: &str, fields: &[
     if !forbidden.is_empty() {
         return Err(not_writable("update", &forbidden));
     }
+    let before = row.fields.clone();
     fill(store, &object, &mut row, fields)?;
     touch(store, &mut row, actor);
     save_checks(store, rules, &object, &row)?;
+    keep_history(store, &object, &before, &row, actor.now);
     store.commit(object.name, row, actor.now);
     Ok(())
+}
+
+/// What field tracking keeps of a change; every field is tracked here (an admin may choose twenty).
+fn keep_history(store: &mut Store, object: &Object, before: &Fields, row: &Row, now: Millis) {
+    let kept_in = match object.name {
+        "Lead" => "LeadHistory",
+        "Contact" => "ContactHistory",
+        _ => return,
+    };
+    for field in object.fields.iter().filter(|f| before.get(&f.name) != row.fields.get(&f.name)) {
+        let value = |fields: &Fields| fields.get(&field.name).cloned().unwrap_or_default();
+        let values = [
+            (format!("{}Id", object.name), row.id.as_str().into()),
+            ("Field".into(), field.name.as_str().into()),
+            ("OldValue".into(), value(before)),
+            ("NewValue".into(), value(&row.fields)),
+        ];
+        let id = store.new_id(store.table(kept_in).map_or("", |table| table.object.prefix));
+        let by = row.modified_by.clone();
+        let entry = Row {
+            id,
+            fields: values.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+            created: now,
+            created_by: by.clone(),
+            modified: now,
+            modified_by: by,
+            deleted: false,
+            master: None,
+            version: 0,
+        };
+        store.commit(kept_in, entry, now);
+    }
 }
 
 /// The record, if it is there to be written.

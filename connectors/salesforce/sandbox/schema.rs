@@ -20,6 +20,8 @@ pub enum Kind {
     DateTime,
     Picklist,
     Reference,
+    /// A value of any type, which nothing can be compared with.
+    Any,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             Self::DateTime => "datetime",
             Self::Picklist => "picklist",
             Self::Reference => "reference",
+            Self::Any => "anyType",
         }
     }
 
@@ -53,6 +56,7 @@ impl Kind {
             Self::Double | Self::Currency | Self::Percent => "xsd:double",
             Self::Date => "xsd:date",
             Self::DateTime => "xsd:dateTime",
+            Self::Any => "xsd:anyType",
             _ => "xsd:string",
         }
     }
@@ -149,7 +153,7 @@ impl Field {
 
     /// Whether lookups by its value are indexed.
     pub fn indexed(&self) -> bool {
-        self.external_id || self.unique || self.kind == Kind::Email
+        self.external_id || self.unique || self.kind == Kind::Email || (self.kind == Kind::Reference && self.name != "OwnerId")
     }
 }
 
@@ -297,6 +301,7 @@ fn person(street: &str) -> Vec<Field> {
         Field::new("EmailBouncedReason", Text, 255).read_only(),
         Field::new("EmailBouncedDate", DateTime, 0).read_only(),
         Field::new("LastActivityDate", Date, 0).read_only(),
+        Field::new("IndividualId", Reference, 18).to("Individual", "Individual"),
         Field::new("OwnerId", Reference, 18).to("User", "Owner").defaulted(),
     ]
 }
@@ -326,6 +331,15 @@ pub fn objects() -> Vec<Object> {
     let mut contact = person("Mailing");
     contact.extend([Field::new("AccountId", Reference, 18).to("Account", "Account"), Field::new("Department", Text, 80)]);
 
+    let history = |of: &'static str| {
+        let fields = [
+            Field::new(&format!("{of}Id"), Reference, 18).to(of, of).read_only(),
+            Field::new("Field", Picklist, 255).read_only(),
+            Field::new("OldValue", Kind::Any, 0).read_only(),
+            Field::new("NewValue", Kind::Any, 0).read_only(),
+        ];
+        fields.into()
+    };
     let list = |extra: Vec<Field>| -> Vec<Field> {
         let mut fields = vec![
             Field::new("MasterLabel", Text, 255).required().read_only(),
@@ -373,6 +387,24 @@ pub fn objects() -> Vec<Object> {
                 Field::new("IsWon", Bool, 0).defaulted().read_only(),
                 Field::new("ContactId", Reference, 18).to("Contact", "Contact"),
                 Field::new("OwnerId", Reference, 18).to("User", "Owner").defaulted(),
+            ],
+        ),
+        Object::new("LeadHistory", "Lead History", "00q", false, history("Lead")),
+        Object::new("ContactHistory", "Contact History", "03h", false, history("Contact")),
+        Object::new(
+            "Individual",
+            "Individuals",
+            "0PK",
+            true,
+            vec![
+                Field::new("LastName", Text, 80).required(),
+                Field::new("FirstName", Text, 40),
+                Field::new("HasOptedOutSolicit", Bool, 0).defaulted(),
+                Field::new("HasOptedOutProcessing", Bool, 0).defaulted(),
+                Field::new("HasOptedOutProfiling", Bool, 0).defaulted(),
+                Field::new("HasOptedOutTracking", Bool, 0).defaulted(),
+                Field::new("ShouldForget", Bool, 0).defaulted(),
+                Field::new("CanStorePiiElsewhere", Bool, 0).defaulted(),
             ],
         ),
         Object::new(
