@@ -13,6 +13,7 @@ pub mod leads;
 pub mod ledger;
 pub mod people;
 pub mod shares;
+pub mod views;
 
 pub use dialect::{postgres as for_postgres, sqlite as for_sqlite};
 

@@ -9,6 +9,8 @@ mod error;
 mod headers;
 mod health;
 mod hooks;
+mod pages;
+mod show;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +19,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::header;
+use axum::middleware::from_fn_with_state;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 
@@ -53,6 +56,16 @@ impl Web {
     fn tls(&self) -> bool {
         self.ctx().public_url.starts_with("https://")
     }
+
+    /// Whether operators sign in at all.
+    fn has_password(&self) -> bool {
+        matches!(self.given.admin, AdminAuth::Password(_))
+    }
+
+    /// With TLS the name makes browsers refuse the cookie from any other host or path.
+    fn session_cookie(&self) -> &'static str {
+        if self.tls() { "__Host-ls_session" } else { "ls_session" }
+    }
 }
 
 /// Every address that we answer.
@@ -69,6 +82,14 @@ pub fn router(state: WebState) -> Result<Router> {
     }
     let sessions = Sessions::new(&state.ctx.clock)?;
     let web = Arc::new(Web { given: state, sessions });
+    let operator = Router::new()
+        .route("/", get(pages::overview::page))
+        .route("/leads", get(pages::leads::leads))
+        .route("/leads/{id}", get(pages::lead::masked).post(pages::lead::clear))
+        .route("/changes", get(pages::leads::changes))
+        .route("/connections", get(pages::connections::page))
+        .route("/logout", post(pages::login::logout))
+        .route_layer(from_fn_with_state(web.clone(), pages::login::guard));
     let router = Router::new()
         .route("/hooks/{connector}", post(hooks::app))
         .route("/hooks/{connection}/{secret}", post(hooks::connection))
@@ -77,10 +98,12 @@ pub fn router(state: WebState) -> Result<Router> {
         .route("/oauth/callback", get(connect::callback))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/login", get(pages::login::page).post(pages::login::login))
+        .merge(operator)
         .route("/assets/app.css", get(style))
         .route("/assets/icon.svg", get(icon))
         .fallback(error::not_found)
-        .layer(axum::middleware::from_fn_with_state(web.clone(), headers::secure));
+        .layer(from_fn_with_state(web.clone(), headers::secure));
     Ok(router.with_state(web))
 }
 

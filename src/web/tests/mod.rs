@@ -1,8 +1,11 @@
 //! What browsers, vendors and supervisors see, asked of the router itself; the vendor is a small
 //! OAuth server on a loopback port.
 
+mod browser;
 mod connecting;
+mod fill;
 mod hooks;
+mod pages;
 mod vendor;
 
 use std::collections::BTreeMap;

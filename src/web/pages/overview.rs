@@ -1,0 +1,121 @@
+//! What needs an operator now, and how things go.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+
+use super::Frame;
+use crate::clock::DAY;
+use crate::store::{connections, deliveries, dirty, shares, views};
+use crate::web::auth::Operator;
+use crate::web::error::WebError;
+use crate::web::show::{Badge, When, badge, plain};
+use crate::web::{Web, html};
+
+/// How far back the counts of changes reach, days.
+const DAYS: i64 = 30;
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct Page {
+    frame: Frame,
+    days: i64,
+    stopped: bool,
+    todo: Vec<Todo>,
+    outcomes: Vec<Bar>,
+    shares: Vec<Bar>,
+    queue: Vec<Queue>,
+}
+
+/// Something that a person must see to.
+struct Todo {
+    title: String,
+    text: String,
+    code: String,
+    since: Option<When>,
+    link: Option<(String, &'static str)>,
+}
+
+/// A bar of a chart, with its word and number beside it.
+struct Bar {
+    badge: Badge,
+    count: i64,
+    /// Of the longest, in percent.
+    width: i64,
+    link: Option<String>,
+}
+
+/// Work that waits at one connection.
+struct Queue {
+    connection: String,
+    what: &'static str,
+    count: i64,
+    due: When,
+}
+
+/// `GET /`
+pub async fn page(State(web): State<Arc<Web>>, Extension(operator): Extension<Operator>) -> Result<Response, WebError> {
+    let (db, now) = (&web.ctx().db, web.ctx().clock.now());
+    let mut todo: Vec<Todo> = connections::open_alerts(db)
+        .await?
+        .into_iter()
+        .map(|(subject, code, message, since)| Todo {
+            link: web.ctx().lines.contains_key(&subject).then(|| (format!("/connections#{subject}"), "Open the connection")),
+            title: subject,
+            text: message,
+            code,
+            since: Some(When::new(since, now)),
+        })
+        .collect();
+    for (connection, way, count) in views::failed_deliveries(db).await? {
+        let what = if way == "out" { "delivered" } else { "told back to the sharer" };
+        todo.push(Todo {
+            title: connection,
+            text: format!("{count} leads could not be {what}, and are not tried again by themselves."),
+            code: "delivery.failed".into(),
+            since: None,
+            link: None,
+        });
+    }
+    let held = views::held(db).await?;
+    if held > 0 {
+        todo.push(Todo {
+            title: "Waiting for approval".into(),
+            text: format!("{held} leads are held until a person approves them."),
+            code: "share.held".into(),
+            since: None,
+            link: Some(("/leads?outcome=held".into(), "Look at them")),
+        });
+    }
+    let outcomes = views::outcomes_since(db, now - DAYS * DAY).await?;
+    let link = |word: &str| Some(format!("/changes?outcome={word}"));
+    let outcomes = bars(outcomes.into_iter().map(|(word, count)| (badge(&word), count, link(&word))).collect());
+    let stands = shares::statuses(db).await?.into_iter().map(|(status, progress, count)| {
+        let mut shown = badge(&status);
+        if progress != "new" {
+            shown.text = format!("{} · {}", shown.text, plain(&progress));
+        }
+        (shown, count, None)
+    });
+    let stands = bars(stands.collect());
+    let mut queue: Vec<Queue> = Vec::new();
+    for (connection, count, due) in dirty::pending(db).await? {
+        queue.push(Queue { connection, what: "records to read", count, due: When::new(due, now) });
+    }
+    for (connection, way, count, due) in deliveries::open(db).await? {
+        let what = if way == "out" { "leads to deliver" } else { "outcomes to tell back" };
+        queue.push(Queue { connection, what, count, due: When::new(due, now) });
+    }
+    let stopped = connections::setting(db, "stopped").await?.is_some_and(|value| !value.is_empty() && value != "false");
+    Ok(html(&Page { frame: Frame::new(&web, "overview", operator), days: DAYS, stopped, todo, outcomes, shares: stands, queue }))
+}
+
+/// The longest bar first.
+fn bars(mut rows: Vec<(Badge, i64, Option<String>)>) -> Vec<Bar> {
+    rows.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
+    let most = rows.first().map_or(1, |(_, count, _)| (*count).max(1));
+    rows.into_iter().map(|(badge, count, link)| Bar { badge, count, width: (count * 100 / most).max(1), link }).collect()
+}
