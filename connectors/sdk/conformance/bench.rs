@@ -1,17 +1,16 @@
 //! One vendor set up for a case: connector, simulator, clock, token, and everything that was sent.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::driver::Ran;
 use super::laws::{Law, Laws};
 use super::{Sample, Verdict, fail};
 use crate::Entry;
 use crate::sdk::manifest::{Auth, WriteSafety};
 use crate::sdk::{
-    Account, AccountFacts, Act, Action, App, Connector, Cursor, Effect, Fault, Fields, Item, ItemKey, ItemResult, Manifest, Millis, Op,
-    Output, Record, Sandbox, SandboxRecord, State, TalkFault,
+    Account, AccountFacts, Act, Action, App, Connector, Effect, Fault, Fields, Item, ItemKey, ItemResult, Manifest, Millis, Op, Output,
+    Record, Sandbox, SandboxRecord, TalkFault, Why,
 };
 
 /// When every case begins.
@@ -131,6 +130,15 @@ pub(super) enum Style {
     GiveUp,
 }
 
+/// Trouble with one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// The vendor makes it.
+    Vendor(Fault),
+    /// The request never leaves.
+    NotSent(Why),
+}
+
 /// One request that reached the simulator.
 #[derive(Debug, Clone)]
 pub(super) struct Sent {
@@ -153,8 +161,8 @@ pub(super) struct Bench {
     /// How many records of the sample's other objects a fresh account has.
     at_first: Rc<BTreeMap<&'static str, usize>>,
     pub style: Style,
-    /// Trouble that is arranged right before the request of this number is sent.
-    pub trap: Option<(usize, Fault)>,
+    /// Trouble that comes right before the request of this number is sent.
+    pub trap: Option<(usize, Trouble)>,
     /// Whether the trouble has come.
     pub(super) sprung: bool,
     pub sent: Vec<Sent>,
@@ -287,7 +295,12 @@ impl Bench {
 
     /// Reads these records by id.
     pub fn fetch(&mut self, ids: &[String]) -> Verdict<Vec<Record>> {
-        let op = Op::Fetch { object: self.sample.object.into(), ids: ids.to_vec(), fields: vec![self.sample.email_field.into()] };
+        self.fetch_fields(ids, vec![self.sample.email_field.into()])
+    }
+
+    /// Reads these fields of these records by id.
+    pub fn fetch_fields(&mut self, ids: &[String], fields: Vec<String>) -> Verdict<Vec<Record>> {
+        let op = Op::Fetch { object: self.sample.object.into(), ids: ids.to_vec(), fields };
         match self.finish(&op)? {
             Output::Records(records) => Ok(records),
             other => fail(format!("a fetch must end in records, not {}", kind(&other))),
@@ -346,86 +359,6 @@ pub(super) fn kind(output: &Output) -> &'static str {
         Output::Records(_) => "records",
         Output::Described(_) => "a description",
         Output::Checked(_) => "findings",
-    }
-}
-
-/// A poll that is repeated as the daemon does, keeping what it saw by (id, version).
-pub(super) struct Poller {
-    pub cursor: Option<Cursor>,
-    pub from: Millis,
-    pub selection: Vec<(String, Vec<String>)>,
-    pub fields: Vec<String>,
-    pub seen: Vec<Record>,
-    known: BTreeSet<(String, String, bool)>,
-}
-
-impl Poller {
-    pub fn new(bench: &Bench) -> Self {
-        Self {
-            cursor: None,
-            from: START - 3_600_000,
-            selection: Vec::new(),
-            fields: vec![bench.sample.email_field.into()],
-            seen: Vec::new(),
-            known: BTreeSet::new(),
-        }
-    }
-
-    pub fn op(&self, bench: &Bench) -> Op {
-        Op::Changes {
-            object: bench.sample.object.into(),
-            cursor: self.cursor.clone(),
-            from: self.from,
-            until: bench.now - bench.manifest().poll.lag_ms,
-            fields: self.fields.clone(),
-            selection: self.selection.clone(),
-        }
-    }
-
-    /// Polls once.
-    pub fn poll(&mut self, bench: &mut Bench) -> Verdict {
-        let ran = bench.run(&self.op(bench), None)?;
-        self.take(&ran)
-    }
-
-    /// Takes in the pages that a poll handed over, each with the cursor that it reached.
-    pub fn keep(&mut self, ran: &Ran) {
-        for (records, cursor) in &ran.pages {
-            for record in records {
-                if self.known.insert((record.id.clone(), record.version.clone(), record.state == State::Live)) {
-                    self.seen.push(record.clone());
-                }
-            }
-            self.cursor = Some(cursor.clone());
-        }
-    }
-
-    /// Takes in a poll that came to its end.
-    pub fn take(&mut self, ran: &Ran) -> Verdict {
-        self.keep(ran);
-        match ran.output()? {
-            Output::Cursor(cursor) => {
-                self.cursor = Some(cursor);
-                Ok(())
-            }
-            other => fail(format!("a poll must end in a cursor, not {}", kind(&other))),
-        }
-    }
-
-    /// Polls until everything that happened so far lies behind the upper bound.
-    pub fn catch_up(&mut self, bench: &mut Bench) -> Verdict {
-        for _ in 0..2 {
-            bench.now += bench.manifest().poll.lag_ms + bench.manifest().poll.every_ms + 2_000;
-            self.poll(bench)?;
-        }
-        Ok(())
-    }
-
-    /// Fails unless each of these was seen alive.
-    pub fn saw_all(&self, ids: &[String]) -> Verdict {
-        let seen: BTreeSet<&str> = self.seen.iter().filter(|record| record.state == State::Live).map(|record| record.id.as_str()).collect();
-        let lost: Vec<&String> = ids.iter().filter(|id| !seen.contains(id.as_str())).collect();
-        super::ensure(lost.is_empty(), || format!("{} of {} records were never seen, such as {:?}", lost.len(), ids.len(), lost.first()))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::bench::{Bench, Poller, Setup};
+use super::bench::{Bench, Setup};
 use super::delivery::{all_written, batch, deliver, marker, recover};
 use super::driver::Ran;
+use super::poller::Poller;
 use super::polling::many;
 use super::{Case, Miss, Verdict, ensure, fail, not_applicable};
 use crate::sdk::{Doubt, Item, ItemResult, Op, Output, Saved};

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::bench::{Bench, Setup, Style, creation};
+use super::bench::{Bench, Setup, Style, Trouble, creation};
 use super::driver::End;
 use super::{Case, Verdict, ensure, fail, not_applicable};
 use crate::sdk::manifest::WriteSafety;
-use crate::sdk::{Doubt, Effect, Fault, Item, ItemKey, ItemResult, Millis, Op, Saved};
+use crate::sdk::{Doubt, Effect, Fault, Item, ItemKey, ItemResult, Millis, Op, Saved, Why};
 
 /// Creates of this many sample people, as many as one write takes.
 pub(super) fn batch(bench: &Bench, wanted: usize) -> Vec<Item> {
@@ -111,7 +111,7 @@ fn settle(bench: &mut Bench, mut doubts: Vec<Doubt>, patience: Millis, done: &mu
 }
 
 /// The same trouble before each request of a delivery in turn: it must end as without trouble.
-fn at_every_request(setup: &Setup, style: Style, patience: Millis, fault: &Fault) -> Verdict {
+fn at_every_request(setup: &Setup, style: Style, patience: Millis, trouble: &Trouble) -> Verdict {
     let mut bench = setup.bench()?;
     bench.person(77)?;
     let items = batch(&bench, 3);
@@ -124,8 +124,8 @@ fn at_every_request(setup: &Setup, style: Style, patience: Millis, fault: &Fault
     for at in first..plain.sent.len() {
         let mut hit = bench.fork();
         hit.style = style;
-        hit.trap = Some((at, fault.clone()));
-        let here = |why: String| format!("{fault:?} before request {} of {}: {why}", at - first + 1, plain.sent.len() - first);
+        hit.trap = Some((at, trouble.clone()));
+        let here = |why: String| format!("{trouble:?} before request {} of {}: {why}", at - first + 1, plain.sent.len() - first);
         let named = |miss: super::Miss| super::Miss::Failed(here(miss.to_string()));
         let results = deliver(&mut hit, &items, None, patience).map_err(named)?;
         all_written(&results, items.len()).map_err(named)?;
@@ -176,7 +176,20 @@ fn late_settled_early(setup: &Setup) -> Verdict {
             setup.manifest().write.safety
         ));
     }
-    at_every_request(setup, Style::NoResend, SOON, &late(setup))
+    at_every_request(setup, Style::NoResend, SOON, &Trouble::Vendor(late(setup)))
+}
+
+fn answers_in_any_order(setup: &Setup) -> Verdict {
+    let mut bench = setup.bench()?;
+    bench.style = Style::LastFirst;
+    let items = batch(&bench, 3);
+    let results = deliver(&mut bench, &items, None, patience(setup))?;
+    all_written(&results, items.len())?;
+    for (n, item) in items.iter().enumerate() {
+        bench.exactly_one(&marker(n + 1), items.len())?;
+        right_id(&bench, item, &results)?;
+    }
+    Ok(())
 }
 
 /// Every keyed write reaches the vendor twice.
@@ -301,25 +314,34 @@ fn update_through_trouble(setup: &Setup) -> Verdict {
 }
 
 pub(super) const CASES: &[Case] = &[
-    ("deliver: undisturbed", |setup| at_every_request(setup, Style::Resend, patience(setup), &Fault::IndexLag { ms: 60_000 })),
+    ("deliver: undisturbed", |setup| {
+        at_every_request(setup, Style::Resend, patience(setup), &Trouble::Vendor(Fault::IndexLag { ms: 60_000 }))
+    }),
     ("deliver: answer lost, sent again", |setup| {
-        at_every_request(setup, Style::Resend, patience(setup), &Fault::DropAfterCommit { count: 1 })
+        at_every_request(setup, Style::Resend, patience(setup), &Trouble::Vendor(Fault::DropAfterCommit { count: 1 }))
     }),
     ("deliver: answer lost, settled", |setup| {
-        at_every_request(setup, Style::NoResend, patience(setup), &Fault::DropAfterCommit { count: 1 })
+        at_every_request(setup, Style::NoResend, patience(setup), &Trouble::Vendor(Fault::DropAfterCommit { count: 1 }))
     }),
-    ("deliver: late commit, sent again", |setup| at_every_request(setup, Style::Resend, patience(setup), &late(setup))),
-    ("deliver: late commit, settled", |setup| at_every_request(setup, Style::NoResend, patience(setup), &late(setup))),
+    ("deliver: late commit, sent again", |setup| at_every_request(setup, Style::Resend, patience(setup), &Trouble::Vendor(late(setup)))),
+    ("deliver: late commit, settled", |setup| at_every_request(setup, Style::NoResend, patience(setup), &Trouble::Vendor(late(setup)))),
     ("deliver: late commit, settled early", late_settled_early),
-    ("deliver: server errors", |setup| at_every_request(setup, Style::Resend, patience(setup), &Fault::Status { status: 503, count: 2 })),
+    ("deliver: server errors", |setup| {
+        at_every_request(setup, Style::Resend, patience(setup), &Trouble::Vendor(Fault::Status { status: 503, count: 2 }))
+    }),
     ("deliver: server errors, settled", |setup| {
-        at_every_request(setup, Style::NoResend, patience(setup), &Fault::Status { status: 500, count: 1 })
+        at_every_request(setup, Style::NoResend, patience(setup), &Trouble::Vendor(Fault::Status { status: 500, count: 1 }))
     }),
-    ("deliver: cut answer", |setup| at_every_request(setup, Style::Resend, patience(setup), &Fault::Truncate)),
-    ("deliver: token expires", |setup| at_every_request(setup, Style::Resend, patience(setup), &Fault::ExpireAccessTokens)),
+    ("deliver: cut answer", |setup| at_every_request(setup, Style::Resend, patience(setup), &Trouble::Vendor(Fault::Truncate))),
+    ("deliver: token expires", |setup| {
+        at_every_request(setup, Style::Resend, patience(setup), &Trouble::Vendor(Fault::ExpireAccessTokens))
+    }),
     ("deliver: throttled", |setup| {
-        at_every_request(setup, Style::Resend, patience(setup), &Fault::Throttle { count: 8, retry_after: None })
+        at_every_request(setup, Style::Resend, patience(setup), &Trouble::Vendor(Fault::Throttle { count: 8, retry_after: None }))
     }),
+    ("deliver: unreachable", |setup| at_every_request(setup, Style::Resend, patience(setup), &Trouble::NotSent(Why::Unreachable))),
+    ("deliver: deadline passed", |setup| at_every_request(setup, Style::Resend, patience(setup), &Trouble::NotSent(Why::DeadlinePassed))),
+    ("deliver: answers in any order", answers_in_any_order),
     ("deliver: keyed writes sent twice", keyed_twice),
     ("deliver: same marker twice", same_marker_twice),
     ("deliver: same marker at once", same_marker_at_once),

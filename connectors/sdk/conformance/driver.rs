@@ -200,6 +200,7 @@ impl Running {
         for (tag, effect, result) in came {
             match result {
                 Came::Answer(response) => self.talk.heard(tag, Heard::Answer(&response)),
+                Came::NotSent(why) => self.talk.heard(tag, Heard::NotSent(why)),
                 Came::Unknown => {
                     if matches!(effect, Effect::Once(_)) {
                         self.once_unknown = true;

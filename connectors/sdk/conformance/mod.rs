@@ -12,6 +12,7 @@ mod driver;
 mod laws;
 mod lint;
 mod oauth;
+mod poller;
 mod polling;
 mod reading;
 mod report;
@@ -92,10 +93,15 @@ pub fn run() -> Report {
     run_on(crate::all(), sample)
 }
 
+/// Runs every case on one connector of the registry; nothing when there is none of this name.
+pub fn run_for(connector: &str) -> Report {
+    run_on(crate::by_name(connector), sample)
+}
+
 /// Runs every case on these connectors, each in a thread of its own.
-fn run_on(entries: &[Entry], sample_of: fn(&str) -> Option<Sample>) -> Report {
+fn run_on<'a>(entries: impl IntoIterator<Item = &'a Entry>, sample_of: fn(&str) -> Option<Sample>) -> Report {
     let rows = std::thread::scope(|scope| {
-        let threads: Vec<_> = entries.iter().map(|entry| (entry.name, scope.spawn(move || run_one(entry, sample_of)))).collect();
+        let threads: Vec<_> = entries.into_iter().map(|entry| (entry.name, scope.spawn(move || run_one(entry, sample_of)))).collect();
         let joined = threads.into_iter().map(|(name, thread)| {
             thread.join().unwrap_or_else(|_| vec![Row::new(name, "suite", Outcome::Failed("the suite itself panicked".into()))])
         });

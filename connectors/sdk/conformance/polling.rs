@@ -1,6 +1,7 @@
 //! Polling loses nothing: late commits, equal times, caps, index lag, deletes and merges.
 
-use super::bench::{Bench, Poller, START, Setup};
+use super::bench::{Bench, START, Setup};
+use super::poller::Poller;
 use super::{Case, Verdict, ensure};
 use crate::sdk::{Fault, Millis, State};
 
@@ -136,12 +137,47 @@ fn over_every_cap(setup: &Setup, apart: Millis) -> Verdict {
     poller.saw_all(&ids)
 }
 
-fn deletes(setup: &Setup) -> Verdict {
+/// Rows that change while we page leave the window: those behind them must not be skipped.
+fn rows_move(setup: &Setup) -> Verdict {
+    let mut bench = setup.bench()?;
+    let ids = many(&mut bench, setup.sample.page * 2 + 10)?;
+    bench.now += setup.manifest().poll.lag_ms + setup.manifest().poll.every_ms;
+    let mut poller = Poller::new(&bench);
+    let (field, value) = setup.sample.change;
+    poller.fields = vec![field.to_owned()];
+    let mut running = bench.start(&poller.op(&bench), None)?;
+    let mut changed = Vec::new();
+    while running.ran.end.is_none() {
+        let pages = running.ran.pages.len();
+        running.advance(&mut bench)?;
+        if running.ran.pages.len() > pages {
+            // Some that were handed over and some that were not.
+            for id in ids.iter().skip(changed.len()).step_by(ids.len() / 12) {
+                bench.change_by_hand(id, field, value.into())?;
+                changed.push(id.clone());
+            }
+        }
+    }
+    poller.take(&running.ran)?;
+    poller.catch_up(&mut bench)?;
+    poller.saw_all(&ids)?;
+    let news = |id: &String| poller.seen.iter().any(|record| record.id == *id && record.fields.get(field) == Some(&value.into()));
+    let lost = changed.iter().filter(|id| !news(id)).count();
+    ensure(lost == 0, || format!("{lost} of {} changes made while paging were never seen", changed.len()))
+}
+
+fn deletes(setup: &Setup, late: Millis) -> Verdict {
     let mut bench = setup.bench()?;
     let mut poller = Poller::new(&bench);
     let ids = (0..3).map(|n| bench.person(n)).collect::<Verdict<Vec<_>>>()?;
     poller.catch_up(&mut bench)?;
+    bench.sandbox.inject(Fault::CommitLag { ms: late });
     bench.delete_by_hand(&ids[1])?;
+    let end = bench.now + late;
+    while bench.now < end {
+        bench.now += setup.manifest().poll.every_ms;
+        poller.poll(&mut bench)?;
+    }
     poller.catch_up(&mut bench)?;
     ensure(poller.seen.iter().any(|record| record.id == ids[1] && record.state == State::Deleted), || "the deletion was not seen".into())?;
     ensure(!poller.seen.iter().any(|record| record.id != ids[1] && record.state != State::Live), || {
@@ -228,7 +264,9 @@ pub(super) const CASES: &[Case] = &[
     ("poll: at the upper bound", upper_bound),
     ("poll: over every cap", |setup| over_every_cap(setup, 7)),
     ("poll: over every cap at one time", |setup| over_every_cap(setup, 0)),
-    ("poll: deletes", deletes),
+    ("poll: rows change while paging", rows_move),
+    ("poll: deletes", |setup| deletes(setup, 0)),
+    ("poll: late deletes", |setup| deletes(setup, lateness(setup))),
     ("poll: merges", merges),
     ("poll: selection", selection),
     ("poll: starts where told", starts_at_from),

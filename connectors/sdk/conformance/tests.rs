@@ -62,3 +62,11 @@ fn the_table_shows_cells_and_reasons() {
     let expected = "case     one  two\npoll     ok   FAIL\nwebhook  n/a  -\nn/a  one webhook: none sent\nFAIL two poll: lost a row\n";
     assert_eq!(report.table(), expected);
 }
+
+/// Breaks when a connector does not do what every connector must. `CONNECTOR=name` runs one alone.
+#[test]
+fn every_connector_conforms() {
+    let report = std::env::var("CONNECTOR").map_or_else(|_| super::run(), |name| super::run_for(&name));
+    assert!(!report.rows.is_empty() && report.failures().is_empty(), "{}", report.table());
+    println!("{}", report.table());
+}

@@ -1,10 +1,11 @@
 //! Reading through expired tokens, throttling, quotas, server errors and cut answers.
 
-use super::bench::{Bench, Poller, Setup, Style};
+use super::bench::{Bench, Setup, Style, Trouble};
 use super::driver::End;
+use super::poller::Poller;
 use super::polling::many;
 use super::{Case, Verdict, ensure, fail, not_applicable};
-use crate::sdk::{Action, Fault, Millis};
+use crate::sdk::{Action, Fault, Millis, Why};
 
 /// A simulator with more than two pages, and their ids.
 fn pages(setup: &Setup) -> Verdict<(Bench, Vec<String>)> {
@@ -113,7 +114,7 @@ fn truncated(setup: &Setup) -> Verdict {
     for at in first..first + 6 {
         let mut cut = bench.fork();
         let mut poller = Poller::new(&cut);
-        cut.trap = Some((at, Fault::Truncate));
+        cut.trap = Some((at, Trouble::Vendor(Fault::Truncate)));
         for _ in 0..4 {
             let ran = cut.run(&poller.op(&cut), None)?;
             let Some(End::Failed(fault)) = &ran.end else {
@@ -124,6 +125,28 @@ fn truncated(setup: &Setup) -> Verdict {
             poller.keep(&ran);
         }
         poller.saw_all(&ids).map_err(|_| super::Miss::Failed(format!("with request {} cut short, records were lost", at - first)))?;
+    }
+    Ok(())
+}
+
+/// The vendor cannot be reached: nothing was sent, the poll fails as passing, and the next loses nothing.
+fn unreachable(setup: &Setup) -> Verdict {
+    let (bench, ids) = pages(setup)?;
+    let first = bench.sent.len();
+    for at in first..first + 4 {
+        let mut hit = bench.fork();
+        let mut poller = Poller::new(&hit);
+        hit.trap = Some((at, Trouble::NotSent(Why::Unreachable)));
+        let ran = hit.run(&poller.op(&hit), None)?;
+        if let Some(End::Failed(fault)) = &ran.end {
+            ensure(fault.passing, || format!("a vendor that cannot be reached is not a lasting fault: {fault}"))?;
+            poller.keep(&ran);
+        } else {
+            poller.take(&ran)?;
+        }
+        hit.trap = None;
+        poller.poll(&mut hit)?;
+        poller.saw_all(&ids)?;
     }
     Ok(())
 }
@@ -161,6 +184,7 @@ pub(super) const CASES: &[Case] = &[
     ("trouble: server errors", server_errors),
     ("trouble: server down", server_down),
     ("trouble: cut answer", truncated),
+    ("trouble: unreachable", unreachable),
     ("trouble: within the limits", within_limits),
     ("trouble: answers in any order", any_order),
 ];

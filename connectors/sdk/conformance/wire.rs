@@ -1,11 +1,11 @@
 //! Sends what talks ask for, as the daemon's HTTP stack does: budgets, authorization, what an
 //! answer means, and when to send again. Checks on the way what asks must never do.
 
-use super::bench::{Bench, Sent, Style};
+use super::bench::{Bench, Sent, Style, Trouble};
 use super::laws::Law;
 use super::{Verdict as Judged, fail};
 use crate::sdk::manifest::{Auth, Verdict};
-use crate::sdk::{Action, Ask, Effect, Millis, Response, SandboxReply, SandboxRequest};
+use crate::sdk::{Action, Ask, Effect, Millis, Response, SandboxReply, SandboxRequest, Why};
 
 /// How long a request takes.
 const LATENCY: Millis = 40;
@@ -18,6 +18,7 @@ const NOBODY: Millis = 30_000;
 pub(super) enum Came {
     Answer(Response),
     Unknown,
+    NotSent(Why),
     Config(u16),
     /// The talk is dropped and opened again after this pause; `true` when the vendor asked for it.
     Later(Millis, bool),
@@ -41,9 +42,12 @@ impl Bench {
                 return fail(format!("asked for an address that is no address: {}", ask.request.url));
             };
             if self.trap.as_ref().is_some_and(|(at, _)| *at == self.sent.len())
-                && let Some((_, fault)) = self.trap.take()
+                && let Some((_, trouble)) = self.trap.take()
             {
-                self.sandbox.inject(fault);
+                match trouble {
+                    Trouble::Vendor(fault) => self.sandbox.inject(fault),
+                    Trouble::NotSent(why) => return Ok(Came::NotSent(why)),
+                }
                 self.sprung = true;
             }
             let made = self.sandbox.stats().created;

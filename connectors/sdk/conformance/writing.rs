@@ -5,12 +5,12 @@ use serde_json::Value;
 use super::bench::{Bench, Setup, creation};
 use super::delivery::{batch, marker};
 use super::{Case, Verdict, ensure, fail, not_applicable};
-use crate::sdk::{Fields, Item, ItemResult, Made, Op, Output};
+use crate::sdk::{Act, Fields, Item, ItemResult, Made, Op, Output};
 
 fn create(setup: &Setup) -> Verdict {
     let mut bench = setup.bench()?;
     let results = bench.write(batch(&bench, 1))?;
-    let Some(ItemResult::Written { id, made, .. }) = results.get("k1") else {
+    let Some(ItemResult::Written { id, made, shadow }) = results.get("k1") else {
         return fail(format!("a create ended in {:?}", results.get("k1")));
     };
     ensure(*made != Made::Adopted, || "a record that we made is said to have been there before us".into())?;
@@ -20,6 +20,11 @@ fn create(setup: &Setup) -> Verdict {
             format!("`{name}` is {:?} where {value} was written", record.fields.get(&name))
         })?;
     }
+    let names: Vec<String> = shadow.keys().cloned().collect();
+    let read = bench.fetch_fields(std::slice::from_ref(id), names)?;
+    ensure(read.first().is_some_and(|read| shadow.iter().all(|(name, value)| read.fields.get(name) == Some(value))), || {
+        "what is said to be held of the fields that we wrote is not what a read answers: our own write would look like a change".into()
+    })?;
     ensure(record.made_by_api, || "the sandbox does not know that the API made it".into())?;
     bench.exactly_one(&marker(1), 1)
 }
@@ -191,6 +196,23 @@ fn update_merged(setup: &Setup) -> Verdict {
     touched(&mut bench, &loser, 1, |result| *result == ItemResult::Gone || *result == ItemResult::Moved(survivor.clone()))
 }
 
+/// What a person turned into a deal may be closed to writing; then it says so, and for good.
+fn update_converted(setup: &Setup) -> Verdict {
+    let mut bench = setup.bench()?;
+    let id = bench.create(1, &marker(1))?;
+    bench.now += 60_000;
+    let convert = Act::Convert { object: setup.sample.object.into(), id: id.clone(), fields: (setup.sample.follow.2)() };
+    if let Err(why) = bench.sandbox.act(convert, bench.now) {
+        return not_applicable(format!("records are not turned into others there: {why}"));
+    }
+    bench.now += 60_000;
+    touched(&mut bench, &id, 1, |result| match result {
+        ItemResult::Written { .. } => true,
+        ItemResult::Refused(fault) => !fault.passing,
+        _ => false,
+    })
+}
+
 fn update_unknown(setup: &Setup) -> Verdict {
     let mut bench = setup.bench()?;
     let id = setup.sample.missing_id;
@@ -223,6 +245,7 @@ pub(super) const CASES: &[Case] = &[
     ("write: one address twice in a batch", same_email_in_batch),
     ("write: update of a deleted record", update_deleted),
     ("write: update of a merged record", update_merged),
+    ("write: update of a converted record", update_converted),
     ("write: update of an unknown id", update_unknown),
     ("erase: once and again", erase),
 ];
