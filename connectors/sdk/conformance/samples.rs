@@ -122,8 +122,8 @@ fn tryton() -> Sample {
         selection: ("state", "lead", "lost"),
         missing_field: "no_such_field",
         missing_id: "9999999",
-        page: 100,
-        many: 450,
+        page: 500,
+        many: 1_150,
         follow: ("opportunity.state", "converted", || fields(json!({}))),
     }
 }
