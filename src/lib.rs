@@ -23,6 +23,7 @@ pub mod publish;
 pub mod rules;
 pub mod sandbox;
 pub mod sealer;
+pub mod service;
 pub mod standing;
 pub mod store;
 pub mod telemetry;
