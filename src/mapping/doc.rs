@@ -1,5 +1,7 @@
 //! A TOML text with the place of every key and value, checked against the shape that a JSON Schema gives.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -29,7 +31,8 @@ impl<'a> Doc<'a> {
         if errors.is_empty() {
             return Ok(Self { file, text, root });
         }
-        Err(errors.iter().map(|e| Diagnostic::from_toml(file, text, "mapping.syntax", e)).collect())
+        let told = |e| Diagnostic::from_toml(file, text, "mapping.syntax", e).hint("look at the quotes, brackets and commas here");
+        Err(errors.iter().map(told).collect())
     }
 
     /// An error at a key or value; at the nearest parent that is there when it is absent.
@@ -70,11 +73,44 @@ impl<'a> Doc<'a> {
     }
 
     /// Everything in which the text differs from the shape: unknown and missing keys, wrong types, unknown words.
-    pub fn check_shape(&self, schema: &Value) -> Vec<Diagnostic> {
-        let mut check = Check { doc: self, root: schema, found: Vec::new() };
+    pub fn check_shape(&self, schema: &Value) -> Misshapen {
+        let mut check = Check { doc: self, root: schema, out: Misshapen::default() };
         check.table(self.root.get_ref(), 0, schema, "");
-        check.found
+        check.out
     }
+
+    /// Reads the text without the entries that are to blame, so that the rest can be checked all the same.
+    pub fn read<T: serde::de::DeserializeOwned>(&self, without: &BTreeSet<String>) -> Result<T, Diagnostic> {
+        let mut root = self.root.clone();
+        for entry in without {
+            match entry.split_once('.') {
+                Some((block, inner)) => {
+                    if let Some(DeValue::Table(table)) = root.get_mut().get_mut(block).map(Spanned::get_mut) {
+                        table.remove(inner);
+                    }
+                }
+                None => {
+                    root.get_mut().remove(entry.as_str());
+                }
+            }
+        }
+        let read = T::deserialize(toml::Deserializer::from(root));
+        read.map_err(|error| Diagnostic::from_toml(self.file, self.text, "mapping.shape", &error))
+    }
+}
+
+/// What a check of the shape found.
+#[derive(Default)]
+pub struct Misshapen {
+    /// The errors.
+    pub errors: Vec<Diagnostic>,
+    /// The entries that they are in: `fields.email` for a field, the block's name for anything else.
+    pub entries: BTreeSet<String>,
+}
+
+/// The hint for a word that is not known: the near one that may be meant, or something else to say.
+pub fn meant<'k>(word: &str, known: impl IntoIterator<Item = &'k str>, otherwise: impl Into<String>) -> String {
+    did_you_mean(word, known).map_or_else(|| otherwise.into(), |near| format!("did you mean `{near}`?"))
 }
 
 /// Where to point for a value: a table under a header has no place of its own, so its key is shown.
@@ -85,16 +121,18 @@ fn value_start(key: &Spanned<toml::de::DeString<'_>>, value: &Spanned<DeValue<'_
 struct Check<'c> {
     doc: &'c Doc<'c>,
     root: &'c Value,
-    found: Vec<Diagnostic>,
+    out: Misshapen,
 }
 
 impl<'c> Check<'c> {
-    fn error(&mut self, offset: usize, code: &'static str, message: String, hint: Option<String>) {
-        let diagnostic = Diagnostic::at(self.doc.file, self.doc.text, offset, code, message);
-        self.found.push(match hint {
-            Some(hint) => diagnostic.hint(hint),
-            None => diagnostic,
-        });
+    fn error(&mut self, path: &str, offset: usize, code: &'static str, message: String, hint: Option<String>) {
+        let mut diagnostic = Diagnostic::at(self.doc.file, self.doc.text, offset, code, message);
+        diagnostic.hint = hint;
+        self.out.errors.push(diagnostic);
+        let mut steps = path.split(['.', '[']);
+        let block = steps.next().unwrap_or_default();
+        let entry = if block == "fields" { steps.next().map(|field| format!("fields.{field}")) } else { None };
+        self.out.entries.insert(entry.unwrap_or_else(|| block.to_owned()));
     }
 
     fn resolve(&self, schema: &'c Value) -> &'c Value {
@@ -124,17 +162,16 @@ impl<'c> Check<'c> {
             match value.get_ref() {
                 DeValue::String(word) if words.contains(&word.as_ref()) => {}
                 DeValue::String(word) => {
-                    let hint = did_you_mean(word, words.iter().copied())
-                        .map_or_else(|| format!("use one of: {}", words.join(", ")), |near| format!("did you mean `{near}`?"));
-                    self.error(offset, "mapping.unknown_word", format!("`{word}` is not a value of `{path}`"), Some(hint));
+                    let hint = meant(word, words.iter().copied(), format!("use one of: {}", words.join(", ")));
+                    self.error(path, offset, "mapping.unknown_word", format!("`{word}` is not a value of `{path}`"), Some(hint));
                 }
-                _ => self.error(offset, "mapping.wrong_type", format!("`{path}` must be one of: {}", words.join(", ")), None),
+                _ => self.error(path, offset, "mapping.wrong_type", format!("`{path}` must be one of: {}", words.join(", ")), None),
             }
             return;
         }
         if let DeValue::Datetime(_) = value.get_ref() {
             let hint = "put it in quotes";
-            return self.error(offset, "mapping.wrong_type", format!("`{path}` must not be a bare date"), Some(hint.to_owned()));
+            return self.error(path, offset, "mapping.wrong_type", format!("`{path}` must not be a bare date"), Some(hint.to_owned()));
         }
         if !accepts(schema, value.get_ref()) {
             return self.wrong_type(value, offset, path, &types(schema));
@@ -145,7 +182,8 @@ impl<'c> Check<'c> {
                 if let Some(most) = schema.get("maxItems").and_then(Value::as_u64)
                     && list.len() as u64 > most
                 {
-                    self.error(offset, "mapping.too_many", format!("`{path}` takes at most {most} values"), None);
+                    let hint = "leave the others out".to_owned();
+                    self.error(path, offset, "mapping.too_many", format!("`{path}` takes at most {most} values"), Some(hint));
                 }
                 if let Some(items) = schema.get("items") {
                     for (index, item) in list.iter().enumerate() {
@@ -158,7 +196,8 @@ impl<'c> Check<'c> {
                 if let (Some(least), Ok(number)) = (least, i64::from_str_radix(number.as_str(), number.radix()))
                     && number < least
                 {
-                    self.error(offset, "mapping.too_small", format!("`{path}` must be at least {least}"), None);
+                    let hint = "leave it out if there is no limit".to_owned();
+                    self.error(path, offset, "mapping.too_small", format!("`{path}` must be at least {least}"), Some(hint));
                 }
             }
             _ => {}
@@ -183,17 +222,17 @@ impl<'c> Check<'c> {
                     Some(inner @ Value::Object(_)) => self.value(value, at, inner, &here),
                     Some(Value::Bool(false)) => {
                         let known: Vec<&str> = properties.unwrap_or(&no_properties).keys().map(String::as_str).collect();
-                        let hint = match did_you_mean(name, known.iter().copied()) {
-                            Some(near) => format!("did you mean `{near}`?"),
-                            None if own.is_some() => "use a field of the common lead, or an own one that starts with `x_`".to_owned(),
+                        let otherwise = match own {
+                            Some(_) => "use a field of the common lead, or an own one that starts with `x_`".to_owned(),
                             None => format!("known here: {}", known.join(", ")),
                         };
+                        let hint = meant(name, known, otherwise);
                         let (code, message) = if own.is_some() {
                             ("mapping.unknown_field", format!("`{name}` is not a lead field"))
                         } else {
                             ("mapping.unknown_key", format!("{} has no key `{name}`", label(path)))
                         };
-                        self.error(key.span().start, code, message, Some(hint));
+                        self.error(&here, key.span().start, code, message, Some(hint));
                     }
                     _ => self.any(value, at, &here),
                 }
@@ -201,7 +240,8 @@ impl<'c> Check<'c> {
         }
         for name in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
             if !table.contains_key(name) {
-                self.error(offset, "mapping.missing_key", format!("{} needs `{name}`", label(path)), None);
+                let about = properties.and_then(|p| p.get(name)).and_then(|p| p.get("description")).and_then(Value::as_str);
+                self.error(path, offset, "mapping.missing_key", format!("{} needs `{name}`", label(path)), about.map(str::to_owned));
             }
         }
     }
@@ -210,7 +250,13 @@ impl<'c> Check<'c> {
     fn any(&mut self, value: &Spanned<DeValue<'_>>, offset: usize, path: &str) {
         match value.get_ref() {
             DeValue::Datetime(_) => {
-                self.error(offset, "mapping.wrong_type", format!("`{path}` must not be a bare date"), Some("put it in quotes".to_owned()));
+                self.error(
+                    path,
+                    offset,
+                    "mapping.wrong_type",
+                    format!("`{path}` must not be a bare date"),
+                    Some("put it in quotes".to_owned()),
+                );
             }
             DeValue::Array(list) => list.iter().for_each(|item| self.any(item, item.span().start, path)),
             DeValue::Table(table) => table.iter().for_each(|(key, item)| self.any(item, value_start(key, item), path)),
@@ -229,7 +275,14 @@ impl<'c> Check<'c> {
         };
         let mut wanted: Vec<&str> = wanted.iter().filter_map(|kind| people_word(kind)).collect();
         wanted.dedup();
-        self.error(offset, "mapping.wrong_type", format!("`{path}` must be {}, not {is}", wanted.join(" or ")), None);
+        let hint = match wanted.first() {
+            Some(&"a list") => "write it in brackets: `[\"…\"]`",
+            Some(&"text") => "write it in quotes",
+            Some(&"a table") => "write it in braces: `{ … = \"…\" }`",
+            _ => "write it without quotes",
+        };
+        let message = format!("`{path}` must be {}, not {is}", wanted.join(" or "));
+        self.error(path, offset, "mapping.wrong_type", message, Some(hint.to_owned()));
     }
 }
 

@@ -6,13 +6,13 @@ use leadshare_connectors::sdk::Fields;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::doc::{Doc, Part};
+use super::doc::{Doc, Part, meant};
 use super::file::{Example, MappingFile};
 use super::transform::time;
 use super::{Mapped, Mapping};
 use crate::clock::rfc3339;
-use crate::errors::{Diagnostic, did_you_mean};
-use crate::model::{ConsentClaim, Progress, ShareStatus};
+use crate::errors::Diagnostic;
+use crate::model::{ConsentClaim, Progress, ShareStatus, field};
 
 /// How one example ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -172,19 +172,16 @@ pub(super) fn check(file: &MappingFile, doc: &Doc<'_>, found: &mut Vec<Diagnosti
             error(key, "mapping.empty_example", "`follow` and `status` go together".to_owned(), "add the other one".to_owned());
         }
         let lists = example.invalid.iter().chain(&example.quarantined).chain(&example.empty);
-        let unknown: Vec<String> =
-            example.lead.keys().chain(lists).filter(|name| crate::model::field::lookup(name).is_none()).cloned().collect();
+        let unknown: Vec<String> = example.lead.keys().chain(lists).filter(|name| field::lookup(name).is_none()).cloned().collect();
         for name in unknown {
-            let near = did_you_mean(&name, crate::model::field::FIELDS.iter().map(|f| f.name));
-            let hint = near.map_or_else(|| "use a field of the common lead".to_owned(), |near| format!("did you mean `{near}`?"));
+            let hint = meant(&name, field::FIELDS.iter().map(|f| f.name), "use a field of the common lead");
             found.push(
                 doc.error(&["example", &index, "lead", &name], Part::Key, "mapping.unknown_field", format!("`{name}` is not a lead field"))
                     .hint(hint),
             );
         }
         for name in example.consent.iter().flatten().map(|(name, _)| name).filter(|name| !CLAIM.contains(&name.as_str())) {
-            let near = did_you_mean(name, CLAIM.iter().copied());
-            let hint = near.map_or_else(|| format!("known: {}", CLAIM.join(", ")), |near| format!("did you mean `{near}`?"));
+            let hint = meant(name, CLAIM.iter().copied(), format!("known: {}", CLAIM.join(", ")));
             let message = format!("`{name}` is not a part of the consent claim");
             found.push(doc.error(&["example", &index, "consent", name], Part::Key, "mapping.unknown_key", message).hint(hint));
         }

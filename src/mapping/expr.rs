@@ -9,6 +9,8 @@ use serde_json::Value;
 
 /// Longest source in bytes: a longer chain of terms can exhaust the stack.
 const LONGEST: usize = 2048;
+/// Longest result in bytes.
+const LONGEST_RESULT: usize = 64 * 1024;
 /// Steps that one evaluation may take.
 const FUEL: u64 = 10_000;
 
@@ -115,10 +117,12 @@ impl Expr {
 
     /// Evaluates over these values; a missing one counts as empty. `None` = nothing came out. Errors are codes without data.
     pub fn eval(&self, values: &BTreeMap<String, Value>, whole: &str) -> Result<Option<Value>, &'static str> {
-        self.run(values, whole).map_err(|error| match error.kind() {
-            ErrorKind::OutOfFuel => "expression_too_long",
-            _ => "expression_failed",
-        })
+        match self.run(values, whole) {
+            Ok(Some(Value::String(text))) if text.len() > LONGEST_RESULT => Err("expression_too_long"),
+            Ok(value) => Ok(value),
+            Err(error) if error.kind() == ErrorKind::OutOfFuel => Err("expression_too_long"),
+            Err(_) => Err("expression_failed"),
+        }
     }
 
     fn run(&self, values: &BTreeMap<String, Value>, whole: &str) -> Result<Option<Value>, minijinja::Error> {

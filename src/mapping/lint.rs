@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use leadshare_connectors::sdk::FieldInfo;
 
 use super::Mapping;
-use super::doc::{Doc, Part};
+use super::doc::{Doc, Part, meant};
 use super::file::{MappingFile, OrName};
 use super::rule::{Meaning, Purpose, Rule, StatusRules, Use};
-use crate::errors::{Diagnostic, Severity, did_you_mean};
+use crate::errors::{Diagnostic, Severity};
 use crate::model::{Progress, ShareStatus};
 
 /// Warnings about the file alone.
@@ -97,7 +97,10 @@ pub fn check_against(mapping: &Mapping, fields: &[FieldInfo]) -> Vec<Diagnostic>
     let mut told = BTreeSet::new();
     // Histories, lists beside the record and the deal's fields are not among the object's own.
     let own = |u: &&Use| !(u.crm.contains('@') || u.purpose == Purpose::Follow && u.crm.contains('.'));
-    for u in mapping.uses.iter().filter(own) {
+    // A word that is written and one that is read are told once: as the error.
+    let mut uses: Vec<&Use> = mapping.uses.iter().filter(own).collect();
+    uses.sort_by_key(|u| u.purpose != Purpose::Write);
+    for u in uses {
         let mut tell = |at: (usize, usize), severity, code, message: String, hint: String| {
             let place = Diagnostic { file: mapping.name.clone(), line: at.0, column: at.1, severity, code, message, hint: Some(hint) };
             if told.insert((at, place.message.clone())) {
@@ -105,10 +108,8 @@ pub fn check_against(mapping: &Mapping, fields: &[FieldInfo]) -> Vec<Diagnostic>
             }
         };
         let Some(info) = known.get(u.crm.as_str()) else {
-            let hint = did_you_mean(&u.crm, known.keys().copied()).map_or_else(
-                || "look at `mapping describe` for the fields that the connection may see".to_owned(),
-                |near| format!("did you mean `{near}`?"),
-            );
+            let otherwise = "look at `mapping describe` for the fields that the connection may see";
+            let hint = meant(&u.crm, known.keys().copied(), otherwise);
             tell(u.at, Severity::Error, "mapping.unknown_crm_field", format!("`{}` has no field `{}`", mapping.object(), u.crm), hint);
             continue;
         };
@@ -121,8 +122,7 @@ pub fn check_against(mapping: &Mapping, fields: &[FieldInfo]) -> Vec<Diagnostic>
         }
         for (word, at) in u.words.iter().filter(|(word, _)| !info.options.contains(word)) {
             let severity = if u.purpose == Purpose::Write { Severity::Error } else { Severity::Warning };
-            let hint = did_you_mean(word, info.options.iter().map(String::as_str))
-                .map_or_else(|| format!("its values: {}", short_list(&info.options)), |near| format!("did you mean `{near}`?"));
+            let hint = meant(word, info.options.iter().map(String::as_str), format!("its values: {}", short_list(&info.options)));
             tell(*at, severity, "mapping.no_such_option", format!("`{}` has no value `{word}`", u.crm), hint);
         }
         let open: Vec<String> =
@@ -143,6 +143,8 @@ pub fn check_against(mapping: &Mapping, fields: &[FieldInfo]) -> Vec<Diagnostic>
             );
         }
     }
+    // What concerns no line comes last.
+    found.sort_by_key(|d| (d.line == 0, d.line, d.column));
     found
 }
 

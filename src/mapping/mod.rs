@@ -51,12 +51,12 @@ pub struct Mapping {
 /// Parses a mapping file, or tells everything that is wrong with it, in the order of the text.
 pub fn parse(file: &str, text: &str) -> Result<Mapping, Vec<Diagnostic>> {
     static SHAPE: LazyLock<Value> = LazyLock::new(schema);
-    let doc = doc::Doc::parse(file, text)?;
-    let mut found = doc.check_shape(&SHAPE);
-    let written: MappingFile = match toml::from_str(text) {
-        Ok(written) if found.is_empty() => written,
-        Err(error) if found.is_empty() => return Err(vec![Diagnostic::from_toml(file, text, "mapping.shape", &error)]),
-        _ => return Err(sorted(found)),
+    let doc = doc::Doc::parse(file, text).map_err(sorted)?;
+    let doc::Misshapen { errors: mut found, entries } = doc.check_shape(&SHAPE);
+    let written: MappingFile = match doc.read(&entries) {
+        Ok(written) => written,
+        Err(error) if found.is_empty() => return Err(vec![error]),
+        Err(_) => return Err(sorted(found)),
     };
     let (compiled, errors) = compile::Compiler::run(&doc, &written);
     found.extend(errors);

@@ -102,8 +102,7 @@ fn typed(rule: &Rule, text: String) -> Value {
     };
     match native {
         Kind::Integer => text.parse::<i64>().map_or(Value::String(text), Value::from),
-        // More digits than a double keeps go out as text, exactly.
-        Kind::Decimal if text.len() <= 15 => text.parse::<f64>().map_or(Value::String(text), Value::from),
+        Kind::Decimal => transform::number::decimal_json(text),
         Kind::Boolean => text.parse::<bool>().map_or(Value::String(text), Value::from),
         _ => Value::String(text),
     }

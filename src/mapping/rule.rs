@@ -67,6 +67,20 @@ impl Meaning {
         })
     }
 
+    /// Our word for what others call it, for the words that are most often taken for ours.
+    pub fn ours(word: &str) -> Option<&'static str> {
+        match word.to_lowercase().as_str() {
+            "contacted" | "connected" => Some("reached"),
+            "working" | "in_progress" => Some("attempted"),
+            "unqualified" => Some("disqualified"),
+            "opportunity" => Some("converted"),
+            "rejected" | "refused" => Some("declined"),
+            "closed_won" => Some("won"),
+            "closed_lost" => Some("lost"),
+            _ => None,
+        }
+    }
+
     /// All words that [`Self::parse`] reads.
     pub const WORDS: &[&str] = &[
         "new",

@@ -90,7 +90,12 @@ impl Mapping {
         };
         let written = self.status.back.iter().filter_map(|(key, field)| {
             let word = value(key)?;
-            Some((field.crm.clone(), Value::String(field.values.get(&word).cloned().unwrap_or(word))))
+            let value = match field.values.get(&word) {
+                Some(theirs) => theirs.clone().into(),
+                None if *key == "amount" => number::decimal_json(word),
+                None => word.into(),
+            };
+            Some((field.crm.clone(), value))
         });
         written.collect()
     }

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::Compiler;
-use crate::errors::did_you_mean;
 use crate::mapping::claim;
-use crate::mapping::doc::Part;
+use crate::mapping::doc::{Part, meant};
 use crate::mapping::file::{Back, MappingFile, OnExisting, OrName, Status};
-use crate::mapping::rule::{Meaning, Purpose, StatusRules, StopTest, Use};
+use crate::mapping::rule::{Meaning, Purpose, StatusRules, StopTest};
 
 impl Compiler<'_> {
     pub(super) fn consent(&mut self, file: &MappingFile) {
@@ -51,8 +50,10 @@ impl Compiler<'_> {
     fn meaning(&mut self, word: &str, path: &[&str]) -> Option<Meaning> {
         let meaning = Meaning::parse(word);
         if meaning.is_none() {
-            let hint = did_you_mean(word, Meaning::WORDS.iter().copied())
-                .map_or_else(|| format!("known: {}", Meaning::WORDS.join(", ")), |near| format!("did you mean `{near}`?"));
+            let hint = match Meaning::ours(word) {
+                Some(ours) => format!("we call it `{ours}`"),
+                None => meant(word, Meaning::WORDS.iter().copied(), format!("known: {}", Meaning::WORDS.join(", "))),
+            };
             self.error(path, "mapping.unknown_status", format!("`{word}` is no progress and no share status that a recipient tells"), hint);
         }
         meaning
@@ -123,14 +124,12 @@ impl Compiler<'_> {
         if let Some(field) = &status.field {
             let keys = status.values.keys().map(|word| (word.clone(), self.doc.place(&["status", "values", word], Part::Key)));
             let landed = status.landed.iter().map(|word| (word.clone(), self.doc.place(&["status", "landed"], Part::Value)));
-            let at = self.doc.place(&["status", "field"], Part::Value);
             let landed: Vec<_> = landed.collect();
+            let words = keys.chain(landed.clone()).collect();
             if !landed.is_empty() {
-                let words = landed.clone();
-                self.out.uses.push(Use { crm: field.clone(), at, purpose: Purpose::Write, words, closed: false });
+                self.uses_words(field, &["status", "field"], Purpose::Write, landed, false);
             }
-            let words = keys.chain(landed).collect();
-            self.out.uses.push(Use { crm: field.clone(), at, purpose: Purpose::Follow, words, closed: false });
+            self.uses_words(field, &["status", "field"], Purpose::Follow, words, false);
         }
         for (key, field) in status.back.iter().flat_map(Back::pairs) {
             self.uses(&field.crm, &["status", "back", key], Purpose::Write);

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Compiler;
-use crate::errors::did_you_mean;
-use crate::mapping::doc::Part;
+use crate::mapping::doc::{Part, meant};
 use crate::mapping::expr::Expr;
 use crate::mapping::file::{Direction, FieldTable, MappingFile, Unmapped};
 use crate::mapping::inward;
-use crate::mapping::rule::{CRM, LEAD, Purpose, Rule, Use};
+use crate::mapping::rule::{CRM, LEAD, Purpose, Rule};
 use crate::mapping::transform::{self, Transform, Way};
 use crate::model::field::{self, Kind};
 
@@ -94,7 +93,7 @@ impl Compiler<'_> {
             let message = format!("`{key}` works on the way out, and this field only comes in");
             self.error(&here(key), "mapping.wrong_way", message, "leave it out, or map the field both ways");
         }
-        let expr = table.expr.as_ref().and_then(|source| self.expr(lead, source, writes));
+        let expr = table.expr.as_ref().and_then(|source| self.expr(lead, source, direction == Direction::Out));
         let (words, words_out) = self.words(lead, def.kind, table, &transforms, writes);
         if table.unmapped == Some(Unmapped::Keep) && !matches!(def.kind, Kind::Text | Kind::Choice) {
             let message = format!("`{lead}` cannot keep a value that is not understood");
@@ -122,17 +121,26 @@ impl Compiler<'_> {
     }
 
     fn field_uses(&mut self, rule: &Rule, table: &FieldTable) {
-        let words: Vec<_> =
-            table.values.keys().map(|word| (word.clone(), self.doc.place(&["fields", &rule.lead, "values", word], Part::Key))).collect();
-        let closed = !words.is_empty() && table.unmapped.unwrap_or(Unmapped::Quarantine) == Unmapped::Quarantine;
-        let at = self.doc.place(&["fields", &rule.lead, "crm"], Part::Value);
-        let purposes = [(rule.reads && rule.expr.is_none(), Purpose::Read), (rule.writes, Purpose::Write)];
-        for (_, purpose) in purposes.into_iter().filter(|(used, _)| *used) {
-            let crm = rule.crm.iter().cloned();
-            self.out.uses.extend(crm.map(|crm| Use { crm, at, purpose, words: words.clone(), closed }));
+        let lead = rule.lead.as_str();
+        let path = ["fields", lead, "crm"];
+        let key = |word: &String| self.doc.place(&["fields", lead, "values", word], Part::Key);
+        let read: Vec<_> = table.values.keys().map(|word| (word.clone(), key(word))).collect();
+        let written = rule.words_out.iter().map(|(meaning, word)| match table.values_out.get(meaning) {
+            Some(_) => (word.clone(), self.doc.place(&["fields", lead, "values_out", meaning], Part::Value)),
+            None => (word.clone(), key(word)),
+        });
+        let written: Vec<_> = written.collect();
+        let closed = !read.is_empty() && table.unmapped.unwrap_or(Unmapped::Quarantine) == Unmapped::Quarantine;
+        if let Some(crm) = &rule.crm {
+            if rule.reads && rule.expr.is_none() {
+                self.uses_words(crm, &path, Purpose::Read, read, closed);
+            }
+            if rule.writes {
+                self.uses_words(crm, &path, Purpose::Write, written, false);
+            }
         }
         for name in rule.expr.iter().filter(|_| rule.reads).flat_map(|expr| expr.names().clone()) {
-            self.uses(&name, &["fields", &rule.lead, "expr"], Purpose::Read);
+            self.uses(&name, &["fields", lead, "expr"], Purpose::Read);
         }
     }
 
@@ -141,10 +149,7 @@ impl Compiler<'_> {
         match Expr::compile(source, if out { LEAD } else { CRM }) {
             Ok(expr) => {
                 for name in expr.names().iter().filter(|name| out && field::lookup(name).is_none()) {
-                    let hint = did_you_mean(name, field::FIELDS.iter().map(|f| f.name)).map_or_else(
-                        || "on the way out an expression sees lead fields".to_owned(),
-                        |near| format!("did you mean `{near}`?"),
-                    );
+                    let hint = meant(name, field::FIELDS.iter().map(|f| f.name), "on the way out an expression sees lead fields");
                     self.error(&path, "mapping.unknown_field", format!("`{name}` is not a lead field"), hint);
                 }
                 Some(expr)
@@ -158,15 +163,12 @@ impl Compiler<'_> {
 
     /// A constant of the file as the lead field holds it.
     fn constant(&mut self, kind: Kind, value: &Value, path: &[&str]) -> Option<Value> {
-        match transform::normalise(kind, &transform::plain(value).unwrap_or_default(), None) {
+        let text = transform::plain(value).unwrap_or_default();
+        match transform::normalise(kind, &text, None) {
             Ok(value) => Some(value),
             Err(why) => {
-                self.error(
-                    path,
-                    "mapping.unreadable_value",
-                    format!("`{}` is not what the field holds", path[1]),
-                    format!("write {}", why.wanted),
-                );
+                let message = format!("`{text}` is not what `{}` holds", path[1]);
+                self.error(path, "mapping.unreadable_value", message, format!("write {}", why.wanted));
                 None
             }
         }

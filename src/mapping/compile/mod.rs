@@ -3,11 +3,12 @@
 mod blocks;
 mod fields;
 
-use super::doc::{Doc, Part};
+use super::doc::{Doc, Part, meant};
 use super::examples;
 use super::file::MappingFile;
 use super::rule::{Purpose, Rule, StatusRules, StopTest, Use};
-use crate::errors::{Diagnostic, did_you_mean};
+use super::transform;
+use crate::errors::Diagnostic;
 
 /// The compiled parts of a mapping.
 #[derive(Default)]
@@ -35,8 +36,9 @@ impl<'d> Compiler<'d> {
         // The country decides how phones and states are read, so it comes first.
         this.out.rules.sort_by_key(|rule| (rule.lead != "country", rule.lead.clone()));
         this.targets(file);
-        for crm in file.create.keys() {
-            this.uses(crm, &["create", crm], Purpose::Write);
+        for (crm, value) in &file.create {
+            let word = transform::plain(value).map(|word| (word, doc.place(&["create", crm], Part::Value)));
+            this.uses_words(crm, &["create", crm], Purpose::Write, word.into_iter().collect(), false);
         }
         for crm in file.selection.keys() {
             this.uses(crm, &["selection", crm], Purpose::Read);
@@ -54,15 +56,20 @@ impl<'d> Compiler<'d> {
     }
 
     fn uses(&mut self, crm: &str, path: &[&str], purpose: Purpose) {
+        self.uses_words(crm, path, purpose, Vec::new(), false);
+    }
+
+    /// `closed`: a word of the field that is not among these stops the record.
+    fn uses_words(&mut self, crm: &str, path: &[&str], purpose: Purpose, words: Vec<(String, (usize, usize))>, closed: bool) {
         let at = self.doc.place(path, Part::Value);
-        self.out.uses.push(Use { crm: crm.to_owned(), at, purpose, words: Vec::new(), closed: false });
+        self.out.uses.push(Use { crm: crm.to_owned(), at, purpose, words, closed });
     }
 
     fn connector(&mut self, file: &MappingFile) {
         if leadshare_connectors::by_name(&file.connector).is_none() {
             let known: Vec<&str> = leadshare_connectors::all().iter().map(|entry| entry.name).collect();
-            let hint = did_you_mean(&file.connector, known.iter().copied())
-                .map_or_else(|| format!("known: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
+            let otherwise = format!("known: {}", known.join(", "));
+            let hint = meant(&file.connector, known, otherwise);
             self.error(&["connector"], "mapping.unknown_connector", format!("there is no connector `{}`", file.connector), hint);
         }
     }

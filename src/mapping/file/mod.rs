@@ -52,6 +52,7 @@ pub struct MappingFile {
 
 /// The short form (a field's name alone) or a table.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}OrName")]
 #[serde(untagged)]
 pub enum OrName<T> {
     /// A field of this system.

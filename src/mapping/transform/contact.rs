@@ -31,7 +31,7 @@ pub fn e164(text: &str, region: Option<&str>) -> Option<String> {
     }
     let international = main.trim_start_matches(['(', ' ']).starts_with('+');
     let main = if international { main.replace("(0)", "") } else { main.to_owned() };
-    let digits: String = main.chars().filter_map(|c| c.to_digit(10)).filter_map(|d| char::from_digit(d, 10)).collect();
+    let digits: String = main.chars().filter_map(digit).collect();
     let region = region.and_then(|r| r.parse::<phonenumber::country::Id>().ok());
     let region = region.filter(|r| phonenumber::metadata::DATABASE.by_id(r.as_ref()).is_some());
     let dialled = match digits.strip_prefix("00") {
@@ -44,6 +44,18 @@ pub fn e164(text: &str, region: Option<&str>) -> Option<String> {
     }
     let number = phonenumber::parse(region, &dialled).ok()?;
     number.is_valid().then(|| number.format().mode(phonenumber::Mode::E164).to_string())
+}
+
+/// An ASCII digit from a digit, also an Arabic or a full-width one.
+fn digit(c: char) -> Option<char> {
+    let zero = match c {
+        '0'..='9' => '0',
+        '\u{660}'..='\u{669}' => '\u{660}',
+        '\u{6f0}'..='\u{6f9}' => '\u{6f0}',
+        '\u{ff10}'..='\u{ff19}' => '\u{ff10}',
+        _ => return None,
+    };
+    char::from_digit(u32::from(c) - u32::from(zero), 10)
 }
 
 /// The domain that an organisation registered, from an address, a URL or a host name.

@@ -8,7 +8,7 @@ pub mod time;
 
 use serde_json::Value;
 
-use crate::errors::did_you_mean;
+use super::doc::meant;
 use crate::model::field::Kind;
 
 /// One step.
@@ -144,12 +144,14 @@ impl Transform {
         let (name, parameter) = text.split_once(':').map_or((text, None), |(name, parameter)| (name, Some(parameter)));
         let Some((_, takes, _)) = NAMES.iter().find(|(known, ..)| *known == name) else {
             let known = NAMES.iter().map(|(known, ..)| *known);
-            let hint = did_you_mean(name, known.clone())
-                .map_or_else(|| format!("known: {}", known.collect::<Vec<_>>().join(", ")), |near| format!("did you mean `{near}`?"));
+            let hint = meant(name, known.clone(), format!("known: {}", known.collect::<Vec<_>>().join(", ")));
             return Err(NoTransform { message: format!("`{name}` is not a transform"), hint });
         };
         let bad = || NoTransform {
-            message: format!("`{text}` does not fit the transform `{name}`"),
+            message: match parameter {
+                Some(parameter) => format!("`{name}` cannot work with `{parameter}`"),
+                None => format!("`{name}` needs to be told more"),
+            },
             hint: match *takes {
                 "" => format!("write `{name}` alone"),
                 takes => match takes.strip_suffix('?') {

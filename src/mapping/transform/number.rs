@@ -1,5 +1,7 @@
 //! Numbers and truth values as people and systems write them.
 
+use serde_json::Value;
+
 use super::text::trim;
 
 /// A decimal number as text without a sign `+`, leading zeros or zeros at the end. Both styles of separators are
@@ -66,6 +68,14 @@ fn at_the_mark(text: &str, comma: bool) -> Option<(&str, &str)> {
 fn groups_of_three(whole: &str) -> bool {
     let mut groups = whole.split([',', '.']);
     groups.next().is_some_and(|first| (1..=3).contains(&first.len())) && groups.all(|group| group.len() == 3)
+}
+
+/// A decimal as a JSON number; as text where a double would lose digits.
+pub fn decimal_json(text: String) -> Value {
+    match text.parse::<f64>() {
+        Ok(number) if text.len() <= 15 => number.into(),
+        _ => text.into(),
+    }
 }
 
 /// A whole number; `1.200` and `1,200` are both twelve hundred, `12.0` is twelve.

@@ -19,7 +19,7 @@ pub enum Order {
 /// (midnight UTC), or a count of milliseconds or seconds since 1970.
 pub fn moment(text: &str) -> Option<Timestamp> {
     let text = trim(text);
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+    if text.len() > 8 && text.bytes().all(|b| b.is_ascii_digit()) {
         let number: i64 = text.parse().ok()?;
         // Seconds reach this only in the year 5138, milliseconds passed it in 1973.
         return if number >= 100_000_000_000 { Timestamp::from_millisecond(number).ok() } else { Timestamp::from_second(number).ok() };
@@ -33,8 +33,7 @@ pub fn moment(text: &str) -> Option<Timestamp> {
     if let Ok(at) = text.parse::<DateTime>() {
         return at.to_zoned(TimeZone::UTC).ok().map(|z| z.timestamp());
     }
-    let day = date(&text, None)?;
-    day.to_zoned(TimeZone::UTC).ok().map(|z| z.timestamp())
+    day(&text, None)?.to_zoned(TimeZone::UTC).ok().map(|z| z.timestamp())
 }
 
 /// `…+0000` with the colon that RFC 3339 asks for.
@@ -45,26 +44,22 @@ fn with_colon(text: &str) -> Option<String> {
     (offset && head.contains(':')).then(|| format!("{head}{}:{}", &zone[..3], &zone[3..]))
 }
 
-/// A day from `2026-03-31`, `31.3.2026`, any form of [`moment`] (the day in UTC), or numbers in the order given.
+/// A day from `2026-03-31`, `20260331`, `31.3.2026`, any form of [`moment`] (the day in UTC), or numbers in the order given.
 pub fn date(text: &str, order: Option<Order>) -> Option<Date> {
-    let text = trim(text);
-    if let Ok(day) = text.parse::<Date>()
-        && text.len() == 10
-    {
+    day(&trim(text), order).or_else(|| moment(text).map(|at| at.to_zoned(TimeZone::UTC).date()))
+}
+
+/// A day that is written without a time.
+fn day(text: &str, order: Option<Order>) -> Option<Date> {
+    let iso = text.len() == 10 || text.len() == 8 && text.bytes().all(|b| b.is_ascii_digit());
+    if let (true, Ok(day)) = (iso, text.parse::<Date>()) {
         return Some(day);
     }
-    let dotted = text.contains('.') && !text.contains(':');
-    let order = if dotted { Some(order.unwrap_or(Order::Dmy)) } else { order };
-    if let Some(order) = order {
-        let parts: Vec<i16> = text.split(['.', '/', '-', ' ']).filter(|p| !p.is_empty()).map_while(|p| p.parse().ok()).collect();
-        if let [first, second, year] = parts[..] {
-            let (day, month) = if order == Order::Dmy { (first, second) } else { (second, first) };
-            let (day, month) = (i8::try_from(day).ok()?, i8::try_from(month).ok()?);
-            return (year >= 1000).then(|| Date::new(year, month, day).ok()).flatten();
-        }
-    }
-    if text.contains(':') || text.bytes().all(|b| b.is_ascii_digit()) {
-        return moment(&text).map(|at| at.to_zoned(TimeZone::UTC).date());
-    }
-    None
+    // Points are German style, day first; with slashes the order must be said.
+    let order = order.or(text.contains('.').then_some(Order::Dmy))?;
+    let parts: Option<Vec<i16>> = text.split(['.', '/', '-']).map(|part| part.trim().parse().ok()).collect();
+    let [first, second, year] = parts?[..] else { return None };
+    let (day, month) = if order == Order::Dmy { (first, second) } else { (second, first) };
+    let (day, month) = (i8::try_from(day).ok()?, i8::try_from(month).ok()?);
+    (year >= 1000).then(|| Date::new(year, month, day).ok())?
 }
