@@ -32,12 +32,22 @@ pub(super) struct Setup {
     make_sandbox: fn(u64) -> Box<dyn Sandbox>,
     pub laws: Rc<RefCell<Laws>>,
     facts: OnceCell<AccountFacts>,
+    /// Kept from the first case that needs many records.
+    pub pages: OnceCell<(Bench, Vec<String>)>,
 }
 
 impl Setup {
     pub fn new(entry: &Entry, sample: Sample) -> Self {
         let connector: Rc<dyn Connector> = Rc::from((entry.connector)());
-        Self { name: entry.name, sample, connector, make_sandbox: entry.sandbox, laws: Rc::default(), facts: OnceCell::new() }
+        Self {
+            name: entry.name,
+            sample,
+            connector,
+            make_sandbox: entry.sandbox,
+            laws: Rc::default(),
+            facts: OnceCell::new(),
+            pages: OnceCell::new(),
+        }
     }
 
     pub fn manifest(&self) -> &Manifest {

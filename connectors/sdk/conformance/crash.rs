@@ -6,9 +6,8 @@ use super::bench::{Bench, Setup};
 use super::delivery::{all_written, batch, deliver, marker, recover};
 use super::driver::Ran;
 use super::poller::Poller;
-use super::polling::many;
 use super::{Case, Miss, Verdict, ensure, fail, not_applicable};
-use crate::sdk::{Doubt, Item, ItemResult, Op, Output, Saved};
+use crate::sdk::{Doubt, Item, ItemResult, Millis, Op, Output, Saved};
 
 /// Where a talk was dropped: the simulator as it then is, what is durable, what had been done.
 struct Wreck {
@@ -119,9 +118,13 @@ fn mixed(setup: &Setup) -> Verdict {
     })
 }
 
-fn polls(setup: &Setup) -> Verdict {
+fn polls(setup: &Setup, apart: Millis) -> Verdict {
     let mut bench = setup.bench()?;
-    let ids = many(&mut bench, setup.sample.page * 2 + 10)?;
+    let mut ids = Vec::new();
+    for n in 0..=setup.sample.page {
+        ids.push(bench.person(n)?);
+        bench.now += apart;
+    }
     // One gone, so that the part of the poll that looks for deletions has something to lose.
     bench.now += 1_000;
     let deleted = bench.delete_by_hand(&ids[3]).is_ok();
@@ -185,7 +188,8 @@ pub(super) const CASES: &[Case] = &[
     ("crash: creates, at every step", creates),
     ("crash: updates, at every step", updates),
     ("crash: mixed write, at every step", mixed),
-    ("crash: poll, at every step", polls),
+    ("crash: poll, at every step", |setup| polls(setup, 11)),
+    ("crash: poll of one time, at every step", |setup| polls(setup, 0)),
     ("crash: settle, at every step", settles),
     ("crash: saved state unreadable", unreadable_saved),
 ];

@@ -139,9 +139,7 @@ fn over_every_cap(setup: &Setup, apart: Millis) -> Verdict {
 
 /// Rows that change while we page leave the window: those behind them must not be skipped.
 fn rows_move(setup: &Setup) -> Verdict {
-    let mut bench = setup.bench()?;
-    let ids = many(&mut bench, setup.sample.page * 2 + 10)?;
-    bench.now += setup.manifest().poll.lag_ms + setup.manifest().poll.every_ms;
+    let (mut bench, ids) = pages(setup)?;
     let mut poller = Poller::new(&bench);
     let (field, value) = setup.sample.change;
     poller.fields = vec![field.to_owned()];
@@ -244,13 +242,22 @@ fn long_pause(setup: &Setup) -> Verdict {
     poller.saw_all(&ids)
 }
 
-pub(super) fn many(bench: &mut Bench, count: usize) -> Verdict<Vec<String>> {
-    let mut ids = Vec::new();
-    for n in 0..count {
-        ids.push(bench.person(n)?);
-        bench.now += 11;
+/// A simulator with more than two pages of records, due for a poll, and their ids.
+pub(super) fn pages(setup: &Setup) -> Verdict<(Bench, Vec<String>)> {
+    if setup.pages.get().is_none() {
+        let mut bench = setup.bench()?;
+        let mut ids = Vec::new();
+        for n in 0..setup.sample.page * 2 + 10 {
+            ids.push(bench.person(n)?);
+            bench.now += 11;
+        }
+        bench.now += setup.manifest().poll.lag_ms + setup.manifest().poll.every_ms;
+        let _ = setup.pages.set((bench, ids));
     }
-    Ok(ids)
+    match setup.pages.get() {
+        Some((bench, ids)) => Ok((bench.fork(), ids.clone())),
+        None => super::fail("the simulator with many records was not kept"),
+    }
 }
 
 pub(super) const CASES: &[Case] = &[

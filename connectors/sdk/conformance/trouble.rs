@@ -3,17 +3,9 @@
 use super::bench::{Bench, Setup, Style, Trouble};
 use super::driver::End;
 use super::poller::Poller;
-use super::polling::many;
+use super::polling::pages;
 use super::{Case, Verdict, ensure, fail, not_applicable};
 use crate::sdk::{Action, Fault, Millis, Why};
-
-/// A simulator with more than two pages, and their ids.
-fn pages(setup: &Setup) -> Verdict<(Bench, Vec<String>)> {
-    let mut bench = setup.bench()?;
-    let ids = many(&mut bench, setup.sample.page * 2 + 10)?;
-    bench.now += setup.manifest().poll.lag_ms + setup.manifest().poll.every_ms;
-    Ok((bench, ids))
-}
 
 /// Polls, with the trouble arranged as soon as the first page was handed over.
 fn after_first_page(setup: &Setup, fault: Fault) -> Verdict<Bench> {
