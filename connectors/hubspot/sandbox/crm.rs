@@ -176,7 +176,8 @@ fn list(portal: &Portal, kind: Kind, call: &Call<'_>) -> Result<Response, Refusa
         add_links(portal, kind, id, call, &mut out);
         rows.push(out);
     }
-    let mut body = json!({ "results": rows });
+    let mut body = json!({});
+    body["results"] = Value::Array(rows);
     if let Some(next) = next {
         body["paging"] = json!({ "next": { "after": next.to_string(), "link": format!("https://api.hubapi.com/crm/v3/objects/{}?after={next}", kind.plural()) } });
     }
@@ -351,7 +352,7 @@ fn batch_read(portal: &Portal, kind: Kind, call: &Call<'_>) -> Result<Response, 
         );
         vec![Refusal::new(404, "OBJECT_NOT_FOUND", message).with("ids", &missing).entry(None)]
     };
-    Ok(batch(200, &results, &errors, call.now))
+    Ok(batch(200, results, errors, call.now))
 }
 
 fn batch_create(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result<Response, Refusal> {
@@ -375,7 +376,7 @@ fn batch_create(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result<Resp
         }
     }
     results.reverse();
-    Ok(batch(201, &results, &errors, call.now))
+    Ok(batch(201, results, errors, call.now))
 }
 
 fn batch_update(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result<Response, Refusal> {
@@ -401,7 +402,7 @@ fn batch_update(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result<Resp
         }
     }
     results.reverse();
-    Ok(batch(200, &results, &errors, call.now))
+    Ok(batch(200, results, errors, call.now))
 }
 
 fn batch_upsert(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result<Response, Refusal> {
@@ -428,7 +429,7 @@ fn batch_upsert(portal: &mut Portal, kind: Kind, call: &Call<'_>) -> Result<Resp
         }
     }
     results.reverse();
-    Ok(batch(200, &results, &errors, call.now))
+    Ok(batch(200, results, errors, call.now))
 }
 
 /// The record that an upsert meets, if any, and the values to write.

@@ -34,7 +34,7 @@ pub(super) fn on_record(portal: &mut Portal, kind: Kind, id: &str, tail: &[&str]
             let (to, other) = (to_kind(to)?, number(other)?);
             let type_id = Portal::default_type(kind, to);
             portal.link((kind, id), (to, other), type_id, By::Api, call.now)?;
-            Ok(batch(200, &[pair(kind, id, to, other)], &[], call.now))
+            Ok(batch(200, vec![pair(kind, id, to, other)], Vec::new(), call.now))
         }
         (Method::Put, [to, other]) => {
             let (to, other) = (to_kind(to)?, number(other)?);
@@ -93,7 +93,7 @@ pub(super) fn batches(portal: &mut Portal, numbered: Option<&str>, call: &Call<'
                     None => errors.push(none_found(from, id, to).entry(None)),
                 }
             }
-            Ok(batch(200, &results, &errors, call.now))
+            Ok(batch(200, results, errors, call.now))
         }
         ["batch", "create"] | ["batch", "associate", "default"] => {
             let (mut results, mut errors) = (Vec::new(), Vec::new());
@@ -108,7 +108,7 @@ pub(super) fn batches(portal: &mut Portal, numbered: Option<&str>, call: &Call<'
                     Err(refusal) => errors.push(refusal.entry(None)),
                 }
             }
-            Ok(batch(201, &results, &errors, call.now))
+            Ok(batch(201, results, errors, call.now))
         }
         ["batch", "archive"] => {
             for input in inputs {

@@ -85,7 +85,8 @@ impl HubSpotSandbox {
             }
         }
         let events = std::mem::take(&mut self.portal.events);
-        if self.oauth.installed() {
+        let wanted = self.oauth.app.as_ref().is_some_and(|app| app.webhook_url.is_some());
+        if wanted && self.oauth.installed() {
             self.hooks.take(events, &mut self.rng);
         }
     }

@@ -381,17 +381,17 @@ impl Portal {
                 properties.insert(name.to_owned(), table.value(id, row, version, name).map_or(Value::Null, Value::String));
             }
         }
-        let mut out = json!({
-            "id": id.to_string(),
-            "properties": properties,
-            "createdAt": iso(row.created),
-            "updatedAt": iso(version.modified),
-            "archived": version.archived.is_some(),
-            "url": format!("https://app.hubspot.com/contacts/{}/record/{}/{id}", self.id, kind.type_id()),
-        });
+        // Moved in, not copied through `json!`: pages hold hundreds of records.
+        let mut out = Map::new();
+        out.insert("id".into(), id.to_string().into());
+        out.insert("properties".into(), Value::Object(properties));
+        out.insert("createdAt".into(), iso(row.created).into());
+        out.insert("updatedAt".into(), iso(version.modified).into());
+        out.insert("archived".into(), version.archived.is_some().into());
+        out.insert("url".into(), format!("https://app.hubspot.com/contacts/{}/record/{}/{id}", self.id, kind.type_id()).into());
         if let Some(at) = version.archived {
-            out["archivedAt"] = iso(at).into();
+            out.insert("archivedAt".into(), iso(at).into());
         }
-        out
+        Value::Object(out)
     }
 }

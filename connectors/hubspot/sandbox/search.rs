@@ -96,7 +96,8 @@ pub(super) fn answer(portal: &Portal, kind: Kind, body: &Value, now: Millis) -> 
             Some(portal.json(kind, found.id, row, row.visible(seen)?, &wanted))
         })
         .collect();
-    let mut out = json!({ "total": matches.len(), "results": results });
+    let mut out = json!({ "total": matches.len() });
+    out["results"] = Value::Array(results);
     if (matches.len() as u64) > after + limit {
         out["paging"] = json!({ "next": { "after": (after + limit).to_string() } });
     }

@@ -2,6 +2,8 @@
 
 mod polling;
 mod reading;
+mod shapes;
+mod simulator;
 mod webhooks;
 mod writing;
 
