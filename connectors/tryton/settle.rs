@@ -119,18 +119,15 @@ impl Erase {
         out.ask(want, self.rest.press(OPPORTUNITY, self.id, button), Effect::Keyed(vec![]));
     }
 
-    fn cancel(&self, out: &mut Out<Taken>) {
-        match self.state.as_str() {
-            "cancelled" => self.delete_party(out),
-            "lost" => self.press(Taken::Reopened, "lead", out),
-            _ => self.press(Taken::Cancelled, "cancel", out),
-        }
-    }
-
-    fn delete_party(&self, out: &mut Out<Taken>) {
-        match self.party {
-            Some(party) => out.ask(Taken::Party, self.rest.delete(PARTY, party), Effect::Keyed(vec![])),
-            None => out.ask(Taken::Opportunity, self.rest.delete(OPPORTUNITY, self.id), Effect::Keyed(vec![])),
+    /// The party goes as early as Tryton lets it: where it is in use, nothing has been changed yet.
+    /// An opportunity in the state of that name must have one, and is cancelled before.
+    fn next(&self, out: &mut Out<Taken>) {
+        match (self.state.as_str(), self.party) {
+            ("opportunity", _) => self.press(Taken::Cancelled, "cancel", out),
+            (_, Some(party)) => out.ask(Taken::Party, self.rest.delete(PARTY, party), Effect::Keyed(vec![])),
+            ("lost", None) => self.press(Taken::Reopened, "lead", out),
+            ("cancelled", None) => out.ask(Taken::Opportunity, self.rest.delete(OPPORTUNITY, self.id), Effect::Keyed(vec![])),
+            (_, None) => self.press(Taken::Cancelled, "cancel", out),
         }
     }
 }
@@ -158,45 +155,49 @@ impl Script for Erase {
 
     fn heard(&mut self, want: Taken, what: Heard<'_>, out: &mut Out<Taken>) {
         let in_use = || kept("party_in_use", "the party has other opportunities, sales or invoices by now: a person there must decide");
-        let next =
-            match want {
-                Taken::Lead => rows("reading the lead", what).map(|rows| {
-                    let Some(row) = rows.first() else { return out.done(Output::Done) };
-                    let text = |v: Option<&Value>| v.and_then(Value::as_str).unwrap_or_default().to_owned();
-                    self.state = text(row.get("state"));
-                    if self.state == "converted" || self.state == "won" {
-                        return out.fail(kept("has_sale", "the lead has become a sale, which Tryton keeps: a person there must decide"));
+        let next = match want {
+            Taken::Lead => rows("reading the lead", what).map(|rows| {
+                let Some(row) = rows.first() else { return out.done(Output::Done) };
+                let text = |v: Option<&Value>| v.and_then(Value::as_str).unwrap_or_default().to_owned();
+                self.state = text(row.get("state"));
+                if self.state == "converted" || self.state == "won" {
+                    return out.fail(kept("has_sale", "the lead has become a sale, which Tryton keeps: a person there must decide"));
+                }
+                let marker = text(row.get("reference"));
+                let party = row.get("party").filter(|p| !marker.is_empty() && text(p.get("code")) == marker);
+                match party.and_then(id_of) {
+                    Some(party) => {
+                        self.party = Some(party);
+                        let domain = json!([["party", "=", party], ["id", "!=", self.id]]);
+                        out.ask(Taken::Others, self.rest.call(OPPORTUNITY, "search_count", &json!({"domain": domain})), Effect::Read);
                     }
-                    let marker = text(row.get("reference"));
-                    let party = row.get("party").filter(|p| !marker.is_empty() && text(p.get("code")) == marker);
-                    match party.and_then(id_of) {
-                        Some(party) => {
-                            self.party = Some(party);
-                            let domain = json!([["party", "=", party], ["id", "!=", self.id]]);
-                            out.ask(Taken::Others, self.rest.call(OPPORTUNITY, "search_count", &json!({"domain": domain})), Effect::Read);
-                        }
-                        None => self.cancel(out),
-                    }
-                }),
-                Taken::Others => match answer("counting the party's opportunities", what) {
-                    Ok(count) if count.as_i64() == Some(0) => {
-                        self.cancel(out);
-                        Ok(())
-                    }
-                    Ok(_) => Err(in_use()),
-                    Err(fault) => Err(fault),
-                },
-                Taken::Reopened => done("reopening the lead", what, kept("not_erased", "Tryton refused to reopen the lead"))
-                    .map(|()| self.press(Taken::Cancelled, "cancel", out)),
-                Taken::Cancelled => done("cancelling the lead", what, kept("not_erased", "Tryton refused to cancel the lead"))
-                    .map(|()| self.delete_party(out)),
-                Taken::Party => done("deleting the party", what, in_use()).map(|()| {
-                    self.party = None;
-                    self.delete_party(out);
-                }),
-                Taken::Opportunity => done("deleting the lead", what, kept("not_erased", "Tryton refused to delete the lead"))
-                    .map(|()| out.done(Output::Done)),
-            };
+                    None => self.next(out),
+                }
+            }),
+            Taken::Others => match answer("counting the party's opportunities", what) {
+                Ok(count) if count.as_i64() == Some(0) => {
+                    self.next(out);
+                    Ok(())
+                }
+                Ok(_) => Err(in_use()),
+                Err(fault) => Err(fault),
+            },
+            Taken::Reopened => done("reopening the lead", what, kept("not_erased", "Tryton refused to reopen the lead")).map(|()| {
+                self.state = "lead".into();
+                self.next(out);
+            }),
+            Taken::Cancelled => done("cancelling the lead", what, kept("not_erased", "Tryton refused to cancel the lead")).map(|()| {
+                self.state = "cancelled".into();
+                self.next(out);
+            }),
+            Taken::Party => done("deleting the party", what, in_use()).map(|()| {
+                self.party = None;
+                self.next(out);
+            }),
+            Taken::Opportunity => {
+                done("deleting the lead", what, kept("not_erased", "Tryton refused to delete the lead")).map(|()| out.done(Output::Done))
+            }
+        };
         if let Err(fault) = next {
             out.fail(fault);
         }

@@ -98,6 +98,13 @@ impl Teller<'_> {
         }
     }
 
+    fn fault(&mut self, op: &Op) -> Result<String, String> {
+        match self.play(op)?.end {
+            Some(Err(fault)) => Ok(fault.code),
+            other => Err(format!("{op:?} ended in {other:?}")),
+        }
+    }
+
     fn records(&mut self, op: &Op) -> Result<Vec<Record>, String> {
         match self.output(op)? {
             Output::Records(records) => Ok(records),
@@ -269,7 +276,31 @@ impl Teller<'_> {
         Self::written("lost", lost, &json!({"state": "lost"}))?;
         Self::refused("a closed lead", &self.update(&id, &json!({"description": "late"}))?, "not_writable")?;
 
+        for state in ["lead", "opportunity"] {
+            let back = self.update(&id, &json!({"state": state}))?;
+            Self::written(state, back, &json!({"state": state}))?;
+        }
+        self.raw(&self.rest.press(OPPORTUNITY, id.parse().map_err(|_| "no number")?, "convert"))?;
+        let turned = self.fetch(&id, &["state", "deal.state", "deal.description"])?;
+        same(
+            "a lead that became a sale",
+            &turned.fields,
+            &fields(&json!({"state": "converted", "deal.state": "draft", "deal.description": "Wants more"})),
+        )?;
         let erase = Op::Erase { object: OPPORTUNITY.into(), id: id.clone() };
+        same("a sale is not erased", &self.fault(&erase)?, &"has_sale".to_owned())?;
+        let sales = self.raw(&self.rest.search("sale.sale", &json!([["party.code", "=", marker]]), &["id".to_owned()], 0))?;
+        let sale = sales.pointer("/0/id").and_then(Value::as_i64).ok_or("no sale")?;
+        self.raw(&self.rest.press("sale.sale", sale, "cancel"))?;
+        same("a cancelled sale is a lost lead", &self.fetch(&id, &["state"])?.fields, &fields(&json!({"state": "lost"})))?;
+        same("a party with a sale is not erased", &self.fault(&erase)?, &"party_in_use".to_owned())?;
+        same(
+            "nor is anything else changed",
+            &self.fetch(&id, &["state", "party.code"])?.fields,
+            &fields(&json!({"state": "lost", "party.code": marker})),
+        )?;
+        self.raw(&self.rest.delete("sale.sale", sale))?;
+
         same("erased", &self.output(&erase)?, &Output::Done)?;
         same("erased twice", &self.output(&erase)?, &Output::Done)?;
         same("the lead is gone", &self.fetch(&id, &["state"])?.state, &State::Deleted)?;

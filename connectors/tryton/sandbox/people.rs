@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::db::{ADDRESS, COUNTRY, Db, MECHANISM, OPPORTUNITY, PARTY, Row, SALE, STATES, Trouble};
+use super::db::{ADDRESS, COUNTRY, Db, MECHANISM, OPPORTUNITY, PARTY, SALE, STATES, Trouble};
 use super::write::Writer;
 use crate::sdk::Fields;
 
@@ -105,34 +105,27 @@ impl Db {
     /// # Errors
     /// What Tryton would say.
     pub fn convert(&mut self, id: i64, fields: &Fields, who: &Writer) -> Result<i64, String> {
-        let state = self.value(OPPORTUNITY, id, "state");
-        if state != "lead" && state != "opportunity" {
+        if self.value(OPPORTUNITY, id, "state") == "lead" {
+            self.press(OPPORTUNITY, id, "opportunity", who).map_err(said)?;
+        }
+        if self.value(OPPORTUNITY, id, "state") != "opportunity" {
             return Err("You can not call \"convert\" in this state.".into());
         }
-        let mut body: Map<String, Value> = fields.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
-        body.insert("origin".into(), json!(id));
-        body.insert("party".into(), self.value(OPPORTUNITY, id, "party"));
-        let sale = self.create(SALE, &body, who).map_err(said)?;
-        self.change(OPPORTUNITY, id, Row::from([("state".into(), json!("converted"))]), who.at);
+        let body = fields.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
+        let sale = self.make_sale(id, body, who).map_err(said)?;
+        let values = [("state", json!("converted")), ("converted_by", json!(who.employee))];
+        self.change(OPPORTUNITY, id, values.into_iter().map(|(n, v)| (n.to_owned(), v)).collect(), who.at);
         Ok(sale)
     }
 
-    /// A person edits a sale; confirming or cancelling it decides the lead that it came from.
+    /// A person edits a sale.
     ///
     /// # Errors
     /// What Tryton would say.
     pub fn edit_sale(&mut self, id: i64, fields: &Fields, who: &Writer) -> Result<(), String> {
         let body: Map<String, Value> = fields.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
         self.update(SALE, id, &body, who).map_err(said)?;
-        let outcome = match self.value(SALE, id, "state").as_str() {
-            Some("confirmed" | "processing" | "done") => "won",
-            Some("cancelled") => "lost",
-            _ => return Ok(()),
-        };
-        if let Some(lead) = self.value(SALE, id, "origin").as_i64() {
-            let amount = self.value(SALE, id, "untaxed_amount");
-            self.change(OPPORTUNITY, lead, Row::from([("state".into(), json!(outcome)), ("amount".into(), amount)]), who.at);
-        }
+        self.decided(id, who);
         Ok(())
     }
 
@@ -142,10 +135,10 @@ impl Db {
     /// What Tryton would say.
     pub fn bin(&mut self, id: i64, who: &Writer) -> Result<(), String> {
         if self.value(OPPORTUNITY, id, "state") == "lost" {
-            self.press(id, "lead", who).map_err(said)?;
+            self.press(OPPORTUNITY, id, "lead", who).map_err(said)?;
         }
         if self.value(OPPORTUNITY, id, "state") != "cancelled" {
-            self.press(id, "cancel", who).map_err(said)?;
+            self.press(OPPORTUNITY, id, "cancel", who).map_err(said)?;
         }
         self.delete(OPPORTUNITY, id, who).map_err(said)
     }

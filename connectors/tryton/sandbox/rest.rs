@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use serde_json::{Map, Value, json};
 
-use super::db::{Db, Kind, OPPORTUNITY, Trouble, missing, moment};
+use super::db::{Db, Kind, OPPORTUNITY, SALE, Trouble, missing, moment};
 use super::write::Writer;
 use crate::sdk::{Method, Response, SandboxRequest};
 
@@ -60,7 +60,12 @@ impl<'r> Call<'r> {
                 "ir.model.access" => action == "get_access",
                 model => {
                     Db::model(model)?;
-                    PUBLISHED.contains(&action.as_str()) || (model == OPPORTUNITY && BUTTONS.contains(&action.as_str()))
+                    let button = match model {
+                        OPPORTUNITY => BUTTONS.contains(&action.as_str()),
+                        SALE => action == "cancel",
+                        _ => false,
+                    };
+                    button || PUBLISHED.contains(&action.as_str())
                 }
             };
             return if known { Ok(()) } else { Err(Trouble::Forbidden) };
@@ -112,7 +117,15 @@ impl<'r> Call<'r> {
                     }
                     (Method::Post, Some(id), Some(button)) => {
                         there(db, id)?;
-                        db.press(id, button, &who)?;
+                        db.press(model, id, button, &who)?;
+                        if button == "convert" {
+                            // It answers which window the client should open.
+                            let sales = db.children(SALE, id);
+                            return Ok(Response::json(
+                                200,
+                                &json!({"res_model": "sale.sale", "type": "ir.action.act_window", "res_id": sales}),
+                            ));
+                        }
                         self.one(db, model, id)
                     }
                     _ => Err(Trouble::Method),
@@ -147,7 +160,7 @@ impl<'r> Call<'r> {
             let mut rights = Map::new();
             for name in argument("models").unwrap_or_default().as_array().into_iter().flatten().filter_map(Value::as_str) {
                 Db::model(name)?;
-                let own = name == OPPORTUNITY || name.starts_with("party.");
+                let own = name == OPPORTUNITY || name == SALE || name.starts_with("party.");
                 rights.insert(name.into(), json!({"read": 1, "write": u8::from(own), "create": u8::from(own), "delete": u8::from(own)}));
             }
             return Ok(Response::json(200, &rights));

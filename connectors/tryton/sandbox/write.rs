@@ -222,10 +222,14 @@ impl Db {
                 let name = self.rec_name(OPPORTUNITY, id);
                 return Err(Trouble::User(format!("To delete opportunity \"{name}\", you must cancel it.")));
             }
+            SALE if self.text(SALE, id, "state") != "cancelled" => {
+                return Err(Trouble::User(format!("To delete sale \"({id})\", you must cancel it.")));
+            }
             PARTY => {
                 let named = |model| self.rows(model).filter(|(_, row)| row.get("party") == Some(&json!(id))).map(|(id, _)| id);
                 if named(SALE).next().is_some() {
-                    return Err(Trouble::User("Could not delete the records because they are used on field \"Party\" of \"Sale\".".into()));
+                    let used = "The records could not be deleted because they are used by field \"Party\" of \"Sale\".";
+                    return Err(Trouble::User(used.into()));
                 }
                 let theirs: Vec<i64> = named(OPPORTUNITY).collect();
                 for opportunity in theirs {
@@ -250,30 +254,65 @@ impl Db {
         Ok(())
     }
 
-    /// Presses a button of an opportunity.
+    /// Presses a button of an opportunity or a sale.
     ///
     /// # Errors
     /// 400 when it is not shown in this state, 403 when there is no such button.
-    pub fn press(&mut self, id: i64, button: &str, who: &Writer) -> Result<(), Trouble> {
-        let (from, to): (&[&str], &str) = match button {
-            "lead" => (&["cancelled", "lost", "opportunity"], "lead"),
-            "opportunity" => (&["lead"], "opportunity"),
-            "lost" => (&["lead", "opportunity"], "lost"),
-            "cancel" => (&["lead", "opportunity"], "cancelled"),
-            // Needs the rights to make sales, which the user of the key need not have.
-            "convert" => return Err(Trouble::User("Calling button \"convert on \"Sale Opportunity\" is not allowed.".into())),
+    pub fn press(&mut self, model: &'static str, id: i64, button: &str, who: &Writer) -> Result<(), Trouble> {
+        let (from, to): (&[&str], &str) = match (model, button) {
+            (OPPORTUNITY, "lead") => (&["cancelled", "lost", "opportunity"], "lead"),
+            (OPPORTUNITY, "opportunity") => (&["lead"], "opportunity"),
+            (OPPORTUNITY, "convert") => (&["opportunity"], "converted"),
+            (OPPORTUNITY, "lost") => (&["lead", "opportunity"], "lost"),
+            (OPPORTUNITY, "cancel") => (&["lead", "opportunity"], "cancelled"),
+            (SALE, "cancel") => (&["draft", "quotation"], "cancelled"),
             _ => return Err(Trouble::Forbidden),
         };
-        if !from.contains(&self.text(OPPORTUNITY, id, "state").as_str()) {
-            let name = self.rec_name(OPPORTUNITY, id);
-            return Err(Trouble::User(format!("You can not call \"{button}\" on \"{name}\" of \"Sale Opportunity\".")));
+        if !from.contains(&self.text(model, id, "state").as_str()) {
+            let (name, (_, label)) = (self.rec_name(model, id), Self::model(model)?);
+            return Err(Trouble::User(format!("You can not call \"{button}\" on \"{name}\" of \"{label}\".")));
         }
         let mut values = Row::from([("state".into(), json!(to))]);
-        if matches!(to, "lost" | "cancelled") {
-            values.insert("end_date".into(), day(who.at));
+        match to {
+            "lost" | "cancelled" if model == OPPORTUNITY => drop(values.insert("end_date".into(), day(who.at))),
+            "converted" => {
+                self.make_sale(id, Map::new(), who)?;
+                values.insert("converted_by".into(), json!(who.employee));
+            }
+            _ => {}
         }
-        self.change(OPPORTUNITY, id, values, who.at);
-        self.validate(OPPORTUNITY, id)
+        self.change(model, id, values, who.at);
+        if model == SALE {
+            self.decided(id, who);
+        }
+        self.validate(model, id)
+    }
+
+    /// Makes the sale of an opportunity.
+    ///
+    /// # Errors
+    /// Tryton's refusals; the caller rolls back.
+    pub fn make_sale(&mut self, id: i64, mut body: Map<String, Value>, who: &Writer) -> Result<i64, Trouble> {
+        let given = |field: &str| self.value(OPPORTUNITY, id, field);
+        let defaults =
+            [("origin", json!(id)), ("party", given("party")), ("description", given("description")), ("untaxed_amount", json!(0))];
+        for (name, value) in defaults {
+            body.entry(name.to_owned()).or_insert(value);
+        }
+        self.create(SALE, &body, who)
+    }
+
+    /// A sale that was confirmed or cancelled decides the opportunity that it came from.
+    pub fn decided(&mut self, sale: i64, who: &Writer) {
+        let (outcome, amount) = match self.text(SALE, sale, "state").as_str() {
+            "confirmed" | "processing" | "done" => ("won", self.value(SALE, sale, "untaxed_amount")),
+            "cancelled" => ("lost", json!({"__class__": "Decimal", "decimal": "0"})),
+            _ => return,
+        };
+        if let Some(lead) = self.value(SALE, sale, "origin").as_i64() {
+            let values = [("state", json!(outcome)), ("amount", amount), ("end_date", day(who.at))];
+            self.change(OPPORTUNITY, lead, values.into_iter().map(|(n, v)| (n.to_owned(), v)).collect(), who.at);
+        }
     }
 }
 
