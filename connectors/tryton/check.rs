@@ -101,7 +101,8 @@ impl Check {
         }
         if self.writes {
             let set = |name: &str| self.heard.preferences.get(name).is_some_and(|v| v.as_i64().is_some());
-            let fix = "Administration > Users > Users > (the user) > Preferences: choose a current company and an employee";
+            let fix =
+                "Administration > Users > Users > (the user) > tab User: fill Companies, Employees, Current Company and Current Employee";
             all.push(finding("company", set("company"), "the user has a current company".into(), fix));
             all.push(finding("employee", set("employee"), "the user is an employee, which an opportunity needs".into(), fix));
             all.push(finding(

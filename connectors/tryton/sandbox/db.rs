@@ -17,6 +17,8 @@ pub type Row = BTreeMap<String, Value>;
 pub enum Kind {
     /// A line of text, stripped.
     Char,
+    /// A line of text as it is.
+    Name,
     /// Text as it is.
     Text,
     /// A decimal.
@@ -129,11 +131,11 @@ const MODELS: &[(&str, &str, &[Field])] = &[
         PARTY,
         "Party",
         &[
-            f("name", "Name", Kind::Text),
+            f("name", "Name", Kind::Name),
             req("code", "Code", Kind::Char),
             f("active", "Active", Kind::Boolean),
             ro("replaced_by", "Replaced By", Kind::One(PARTY)),
-            ro("full_name", "Full Name", Kind::Text),
+            ro("full_name", "Full Name", Kind::Name),
             f("addresses", "Addresses", Kind::Many(ADDRESS, "party")),
             f("contact_mechanisms", "Contact Mechanisms", Kind::Many(MECHANISM, "party")),
             f("phone", "Phone", Kind::Mechanism),
@@ -227,6 +229,7 @@ pub struct Db {
     history: Vec<Past>,
     undo: Vec<(&'static str, i64, Option<Arc<Row>>)>,
     undo_history: usize,
+    undo_counters: (BTreeMap<&'static str, i64>, BTreeMap<&'static str, i64>),
     numbers: BTreeMap<&'static str, i64>,
     /// Fields that an admin's module added to the opportunity.
     pub custom: Vec<String>,
@@ -311,14 +314,16 @@ impl Db {
     pub fn begin(&mut self) {
         self.undo.clear();
         self.undo_history = self.history.len();
+        self.undo_counters = (self.next.clone(), self.numbers.clone());
     }
 
-    /// Takes back what was done since its beginning. Sequences go on, as they do.
+    /// Takes back what was done since its beginning, ids and numbers too, as SQLite does.
     pub fn rollback(&mut self) {
         for (model, id, old) in std::mem::take(&mut self.undo).into_iter().rev() {
             self.set(model, id, old);
         }
         self.history.truncate(self.undo_history);
+        (self.next, self.numbers) = std::mem::take(&mut self.undo_counters);
     }
 
     fn set(&mut self, model: &'static str, id: i64, row: Option<Arc<Row>>) -> Option<Arc<Row>> {

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use serde_json::{Map, Value, json};
 
-use super::db::{Db, Kind, MECHANISM, OPPORTUNITY, Row, Trouble, missing};
+use super::db::{Db, Kind, MECHANISM, OPPORTUNITY, PARTY, Row, Trouble, missing};
 
 impl Db {
     /// The value of a field, functions included.
@@ -25,6 +25,11 @@ impl Db {
                     let number = stored("number").as_str().unwrap_or_default().to_owned();
                     let reference = stored("reference").as_str().filter(|r| !r.is_empty()).map(|r| format!(" [{r}]"));
                     Cow::Owned(json!(number + &reference.unwrap_or_default()))
+                }
+                "rec_name" if model == MECHANISM => {
+                    let party = stored("party").as_i64().map(|party| self.value(PARTY, party, "name"));
+                    let party = party.as_ref().and_then(Value::as_str).unwrap_or_default();
+                    Cow::Owned(json!(format!("{party} <{}>", stored("value").as_str().unwrap_or_default())))
                 }
                 "rec_name" | "full_name" => stored("name"),
                 _ => stored(name),

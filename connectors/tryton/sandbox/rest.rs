@@ -178,7 +178,10 @@ impl<'r> Call<'r> {
                     .into_iter()
                     .take(limit)
                     .map(|id| match db.row(model, id) {
-                        Some(row) => db.read(model, row, &names),
+                        Some(row) => db.read(model, row, &names).map(|mut found| {
+                            found.as_object_mut().map(|f| f.remove("__name__"));
+                            found
+                        }),
                         None => Ok(json!({"id": id})),
                     })
                     .collect();
@@ -273,7 +276,7 @@ fn micros(value: &Value) -> Option<i64> {
 
 fn described(field: &super::db::Field) -> Value {
     let kind = match field.kind {
-        Kind::Char | Kind::Mechanism => "char",
+        Kind::Char | Kind::Name | Kind::Mechanism => "char",
         Kind::Text => "text",
         Kind::Numeric => "numeric",
         Kind::Float => "float",
@@ -287,7 +290,8 @@ fn described(field: &super::db::Field) -> Value {
     };
     let mut out = json!({"name": field.name, "string": field.label, "type": kind, "required": field.required, "readonly": field.readonly});
     if let (Kind::Selection(options), Some(out)) = (field.kind, out.as_object_mut()) {
-        let options: Vec<[&str; 2]> = options.iter().map(|o| [*o, *o]).collect();
+        let label = |o: &str| o.chars().take(1).map(|c| c.to_ascii_uppercase()).chain(o.chars().skip(1)).collect::<String>();
+        let options: Vec<[String; 2]> = options.iter().map(|o| [(*o).to_owned(), label(o)]).collect();
         out.insert("selection".into(), json!(options));
     }
     out

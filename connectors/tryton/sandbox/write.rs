@@ -43,10 +43,11 @@ impl Db {
     pub fn create(&mut self, model: &'static str, body: &Map<String, Value>, who: &Writer) -> Result<i64, Trouble> {
         let mut row = Row::new();
         let mut later = Vec::new();
+        let mut closed = None;
         for (name, value) in body {
             let field = self.field(model, name).ok_or_else(|| missing(name))?;
             if who.client && field.readonly {
-                return Err(self.not_writable(&field, model, None));
+                closed = Some(field.clone());
             }
             match field.kind {
                 Kind::Many(..) | Kind::Mechanism => later.push((field, value.clone())),
@@ -73,7 +74,7 @@ impl Db {
             self.change(model, id, compact.into_iter().collect(), who.at);
         }
         self.validate(model, id)?;
-        Ok(id)
+        closed.map_or(Ok(id), |field| Err(self.not_writable(&field, model, None)))
     }
 
     fn defaults(&mut self, model: &'static str, row: &mut Row, who: &Writer) -> Result<(), Trouble> {
@@ -323,7 +324,7 @@ fn stored(kind: Kind, name: &str, value: &Value) -> Result<Value, Trouble> {
         (_, Value::Null) => Value::Null,
         (Kind::Char, Value::String(text)) => json!(text.trim()),
         (Kind::Char, Value::Number(_)) => return Err(wrong("'int' object has no attribute 'strip'")),
-        (Kind::Text, Value::Number(n)) => json!(n.to_string()),
+        (Kind::Text | Kind::Name, Value::Number(n)) => json!(n.to_string()),
         (Kind::Numeric, Value::Number(n)) => json!({"__class__": "Decimal", "decimal": n.to_string()}),
         (Kind::Numeric, Value::String(text)) if text.parse::<f64>().is_ok() => json!({"__class__": "Decimal", "decimal": text}),
         (Kind::Numeric, Value::Object(tagged)) if tagged.contains_key("decimal") => value.clone(),
@@ -332,9 +333,8 @@ fn stored(kind: Kind, name: &str, value: &Value) -> Result<Value, Trouble> {
         (Kind::Boolean, Value::Bool(b)) => json!(i64::from(*b)),
         (Kind::Date, Value::String(text)) => iso_day(text).ok_or_else(|| wrong("Invalid isoformat string"))?,
         (Kind::Date, Value::Object(tagged)) if tagged.contains_key("year") => value.clone(),
-        (Kind::Text | Kind::Selection(_), Value::String(_)) | (Kind::Integer | Kind::One(_) | Kind::Boolean, Value::Number(_)) => {
-            value.clone()
-        }
+        (Kind::Text | Kind::Name | Kind::Selection(_), Value::String(_))
+        | (Kind::Integer | Kind::One(_) | Kind::Boolean, Value::Number(_)) => value.clone(),
         _ => return Err(Trouble::Error(format!("wrong type for {name}"))),
     })
 }
