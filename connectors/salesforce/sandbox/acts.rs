@@ -127,19 +127,7 @@ impl Org {
             options: options.to_vec(),
             ..Field::new(&name, kind, 255)
         };
-        self.add_field(object, field)?;
+        self.store.table_mut(object).ok_or_else(Trouble::not_found)?.add_field(field);
         Ok(name)
-    }
-
-    /// Adds a field, or changes the one of this name.
-    pub fn add_field(&mut self, object: &str, field: Field) -> Result<(), Trouble> {
-        let table = self.store.table_mut(object).ok_or_else(Trouble::not_found)?;
-        let object = table.object_mut();
-        match object.field_mut(&field.name) {
-            Some(there) => *there = field,
-            None => object.add(field),
-        }
-        table.reindex();
-        Ok(())
     }
 }

@@ -27,6 +27,7 @@ use self::{
     outbound::Outbound,
     rest::{Call, Locator},
     rules::Rules,
+    schema::{Field, Kind},
     store::Store,
     usage::Usage,
 };
@@ -41,12 +42,22 @@ pub struct Options {
     pub duplicates: DuplicateRule,
     /// Validation rules.
     pub validations: Vec<Validation>,
+    /// Object and field that field-level security hides from API clients.
+    pub hidden: Vec<(String, String)>,
+    /// Object and name of text fields that are external ids and not unique.
+    pub loose_external_ids: Vec<(String, String)>,
 }
 
 impl Default for Options {
     /// As many requests as a full sandbox organisation has; the standard duplicate rules alert.
     fn default() -> Self {
-        Self { daily_requests: 5_000_000, duplicates: DuplicateRule::Alert, validations: Vec::new() }
+        Self {
+            daily_requests: 5_000_000,
+            duplicates: DuplicateRule::Alert,
+            validations: Vec::new(),
+            hidden: Vec::new(),
+            loose_external_ids: Vec::new(),
+        }
     }
 }
 
@@ -121,7 +132,17 @@ impl SalesforceSandbox {
 
     /// An empty organisation with this set-up.
     pub fn with(seed: u64, options: Options) -> Self {
-        let store = Store::new(seed);
+        let mut store = Store::new(seed);
+        for (object, field) in &options.hidden {
+            if let Some(field) = store.table_mut(object).and_then(|table| table.object_mut().field_mut(field)) {
+                field.hidden = true;
+            }
+        }
+        for (object, name) in &options.loose_external_ids {
+            if let Some(table) = store.table_mut(object) {
+                table.add_field(Field { external_id: true, ..Field::new(name, Kind::Text, 255) });
+            }
+        }
         let oauth = OAuth::new(seed, &store.organisation, &store.api_user);
         let rules = Rules { duplicates: options.duplicates, validations: options.validations };
         let usage = Usage::new(options.daily_requests);
@@ -265,8 +286,11 @@ impl Sandbox for SalesforceSandbox {
     fn records(&self, object: &str) -> Vec<SandboxRecord> {
         let Some(table) = self.org.store.table(object) else { return Vec::new() };
         let one = |row: &store::Row| {
-            let fields = table.object.fields.iter().map(|f| (f.name.clone(), query::value(row, &table.object, &f.name)));
-            let fields = fields.filter(|(_, value)| !value.is_null()).collect();
+            let mut fields = row.fields.clone();
+            for name in ["Id", "CreatedDate", "CreatedById", "LastModifiedDate", "LastModifiedById", "SystemModstamp", "Name"] {
+                fields.entry(name.into()).or_insert_with(|| query::value(row, &table.object, name));
+            }
+            fields.retain(|_, value| !value.is_null());
             SandboxRecord { id: row.id.clone(), fields, made_by_api: row.created_by == self.org.store.api_user }
         };
         table.all_latest().filter(|row| !row.deleted).map(one).collect()

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::schema::{LEAD_STATUSES, Object, STAGES, objects};
+use super::schema::{Field, LEAD_STATUSES, Object, STAGES, objects};
 use crate::sdk::{Fields, Millis};
 
 /// A row.
@@ -168,8 +168,13 @@ impl Table {
         self.rows.insert(row.id.clone(), row);
     }
 
-    /// Builds the indexes anew, after a field became an indexed one.
-    pub fn reindex(&mut self) {
+    /// Adds a field, or changes the one of this name, and builds the indexes anew.
+    pub fn add_field(&mut self, field: Field) {
+        let object = self.object_mut();
+        match object.field_mut(&field.name) {
+            Some(there) => *there = field,
+            None => object.add(field),
+        }
         let rows = std::mem::take(&mut self.rows);
         self.by_stamp.clear();
         self.by_value.clear();

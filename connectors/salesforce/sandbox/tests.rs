@@ -1,1 +1,0 @@
-//! The simulator against what the vendor documents.
