@@ -16,6 +16,7 @@ use crate::program::{Entry, Program};
 mod condition;
 mod consent;
 mod explain;
+mod fit;
 mod gates;
 mod rank;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use minijinja::{Environment, Expression, UndefinedBehavior};
+use minijinja::{Environment, ErrorKind, Expression, UndefinedBehavior};
 use serde_json::Value;
 
 use crate::errors::did_you_mean;
@@ -43,23 +43,48 @@ impl Expr {
             .map_err(|e| (format!("the expression cannot be read: {}", e.detail().unwrap_or("its grammar is wrong")), None))?;
         let mut names: Vec<String> = compiled.undeclared_variables(true).into_iter().collect();
         names.sort();
+        let mut used = Vec::new();
         for name in names {
-            let Some(used) = name.strip_prefix("lead.") else {
+            let Some(field) = name.strip_prefix("lead.") else {
                 return Err((format!("`{name}` is not known here"), Some("write `lead.<field>`, such as `lead.country`".to_owned())));
             };
-            if field::lookup(used).is_none() {
-                let near = did_you_mean(used, field::FIELDS.iter().map(|f| f.name)).map(|near| format!("did you mean `lead.{near}`?"));
-                return Err((format!("`{used}` is not a lead field"), near));
+            if field::lookup(field).is_none() {
+                let near = did_you_mean(field, field::FIELDS.iter().map(|f| f.name)).map(|near| format!("did you mean `lead.{near}`?"));
+                return Err((format!("`{field}` is not a lead field"), near));
             }
+            used.push(field.to_owned());
         }
-        Ok(Self(Arc::new(compiled)))
+        let expression = Self(Arc::new(compiled));
+        expression.try_out(&used)?;
+        Ok(expression)
+    }
+
+    /// Filters and functions are looked up when an expression runs: a misspelt one would refuse every lead.
+    fn try_out(&self, names: &[String]) -> Result<(), (String, Option<String>)> {
+        let sample = |name: &String| match field::lookup(name).map(|f| f.kind) {
+            Some(Kind::Integer) => Value::from(7),
+            Some(Kind::Boolean) => Value::from(true),
+            _ => Value::from("7"),
+        };
+        let lead: BTreeMap<String, Value> = names.iter().map(|name| (name.clone(), sample(name))).collect();
+        let unknown = [ErrorKind::UnknownFilter, ErrorKind::UnknownTest, ErrorKind::UnknownFunction, ErrorKind::UnknownMethod];
+        match self.run(&lead) {
+            Err(error) if unknown.contains(&error.kind()) => {
+                let what = error.detail().unwrap_or("a word of it is not known").to_owned();
+                Err((format!("the expression cannot run: {what}"), Some("use operators, `in`, and filters such as `lower`".to_owned())))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the expression holds; `None` when a field that it needs is empty, or it cannot be worked out.
     pub fn holds(&self, fields: &BTreeMap<String, Value>) -> Option<bool> {
+        self.run(fields).ok()
+    }
+
+    fn run(&self, fields: &BTreeMap<String, Value>) -> Result<bool, minijinja::Error> {
         let lead: BTreeMap<&str, minijinja::Value> = fields.iter().map(|(name, value)| (name.as_str(), plain(name, value))).collect();
-        let answer = self.0.eval(minijinja::context! { lead => lead }).ok()?;
-        Some(answer.is_true())
+        Ok(self.0.eval(minijinja::context! { lead => lead })?.is_true())
     }
 }
 

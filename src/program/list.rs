@@ -117,6 +117,7 @@ pub fn parse(file: &str, text: &str) -> Result<List, Vec<Diagnostic>> {
             }
         }
     }
+    found.sort_by_key(|d| (d.line, d.column));
     if found.is_empty() { Ok(list) } else { Err(found) }
 }
 

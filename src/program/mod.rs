@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::errors::{Diagnostic, Severity};
 use crate::model::agreement::{Agreement, Signatory};
 
+pub mod business;
 mod check;
 mod compile;
 mod explain;

@@ -46,7 +46,10 @@ impl<'t> Tree<'t> {
     pub fn parse(file: &'t str, text: &'t str) -> Self {
         let (root, errors) = DeTable::parse_recoverable(text);
         let span = root.span();
-        let found = errors.iter().map(|e| Diagnostic::from_toml(file, text, "program.syntax", e)).collect();
+        let mut found: Vec<Diagnostic> = errors.iter().map(|e| Diagnostic::from_toml(file, text, "program.syntax", e)).collect();
+        // One slip makes the parser stumble on until the line's end: the first of a line is the one to mend.
+        found.sort_by_key(|d| (d.line, d.column));
+        found.dedup_by_key(|d| d.line);
         Self { file, text, root: Spanned::new(span, DeValue::Table(root.into_inner())), found }
     }
 
@@ -277,6 +280,9 @@ impl<'a> Walk<'a> {
         let properties = schema.get("properties").and_then(Value::as_object);
         let others = schema.get("additionalProperties").filter(|a| a.is_object());
         let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        let mut missing: Vec<&str> =
+            schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        missing.retain(|name| !table.keys().any(|key| key.get_ref() == name));
         for (key, value) in table {
             let name = key.get_ref().as_ref();
             if let Some(property) = properties.and_then(|p| p.get(name)).or(others) {
@@ -286,22 +292,22 @@ impl<'a> Walk<'a> {
             let known: BTreeSet<&str> = properties.map(|p| p.keys().map(String::as_str).collect()).unwrap_or_default();
             let place = if path.is_empty() { "this file".to_owned() } else { format!("`{path}`") };
             let list = known.iter().copied().collect::<Vec<_>>().join(", ");
-            let hint = did_you_mean(name, known.iter().copied())
-                .map_or_else(|| format!("the keys here are: {list}"), |near| format!("did you mean `{near}`?"));
+            let near = did_you_mean(name, known.iter().copied());
+            let hint = near.map_or_else(|| format!("the keys here are: {list}"), |near| format!("did you mean `{near}`?"));
             self.fault(key.span().start, "program.unknown_key", format!("`{name}` is not a key of {place}"), Some(hint));
+            // A misspelt key is one error, not also a missing one.
+            missing.retain(|name| Some(*name) != near);
         }
-        for name in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-            if !table.keys().any(|key| key.get_ref() == name) {
-                let hint = properties.and_then(|p| p.get(name)).and_then(|p| description(p).or_else(|| description(self.resolve(p))));
-                let hint = hint.map(|what| format!("add `{name}`: {what}"));
-                let message = format!("`{}` is missing", below(name));
-                if path.is_empty() {
-                    let mut diagnostic = Diagnostic::whole(self.file, "program.missing", message);
-                    diagnostic.hint = hint;
-                    self.found.push(diagnostic);
-                } else {
-                    self.fault(node.span().start, "program.missing", message, hint);
-                }
+        for name in missing {
+            let hint = properties.and_then(|p| p.get(name)).and_then(|p| description(p).or_else(|| description(self.resolve(p))));
+            let hint = hint.map(|what| format!("add `{name}`: {what}"));
+            let message = format!("`{}` is missing", below(name));
+            if path.is_empty() {
+                let mut diagnostic = Diagnostic::whole(self.file, "program.missing", message);
+                diagnostic.hint = hint;
+                self.found.push(diagnostic);
+            } else {
+                self.fault(node.span().start, "program.missing", message, hint);
             }
         }
     }
@@ -316,7 +322,7 @@ impl<'a> Walk<'a> {
         }
         for (i, item) in items.iter().enumerate() {
             if let Some(inner) = fixed.and_then(|f| f.get(i)).or_else(|| schema.get("items")) {
-                self.value(item, inner, &format!("{path}.{i}"));
+                self.value(item, inner, &format!("{path}[{}]", i + 1));
             }
         }
     }

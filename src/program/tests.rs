@@ -1,16 +1,21 @@
 //! Tests of program files: what is read, what is refused and where, what is in force when.
 
+mod broken;
 pub mod example;
+mod files;
+mod term;
+mod versions;
+mod whole;
 
 use crate::clock::Millis;
 
-fn at(text: &str) -> Millis {
+/// A moment as people write it.
+pub fn at(text: &str) -> Millis {
     text.parse::<jiff::Timestamp>().expect("a moment").as_millisecond()
 }
 
-// Breaks when the worked example of the documentation no longer loads without a remark, or is not in force.
-#[test]
-fn the_worked_example_is_in_force() {
-    let program = example::program();
-    assert_eq!(program.in_force("northwind-brightwater", at("2026-05-01T00:00:00Z")), Ok(()));
+/// Replaces a part that must be there.
+pub fn edit(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "`{from}` is not in the text");
+    text.replacen(from, to, 1)
 }
