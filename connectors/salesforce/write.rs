@@ -198,7 +198,7 @@ impl Write {
             fields.is_some_and(|fields| fields.keys().any(|name| fault.fields.iter().any(|f| f.eq_ignore_ascii_case(name))))
         };
         let (guilty, others): (Vec<usize>, Vec<usize>) = items.iter().partition(|item| named(item));
-        if status != 400 || items.len() < 2 {
+        if status != 400 || fault.passing || items.len() < 2 {
             self.settle_all(items, &ItemResult::Refused(fault));
         } else if !guilty.is_empty() {
             self.settle_all(&guilty, &ItemResult::Refused(fault));

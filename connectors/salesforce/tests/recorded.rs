@@ -205,6 +205,11 @@ fn a_refused_collection_is_taken_apart() {
     assert_eq!((fault.code.as_str(), fault.fields.as_slice(), fault.config), ("INVALID_FIELD", &["Tier__c".to_owned()][..], true));
     assert!(matches!((&said.items["a"], &said.items["b"]), (ItemResult::Written { .. }, ItemResult::Written { .. })));
 
+    // Passing trouble is nobody's fault: all are tried again later.
+    let items = || vec![create("a", "m1", json!({})), create("b", "m2", json!({}))];
+    let said = run(open(&written(items())), |_| Some(answer(400, fixture!("locked.json"))));
+    assert_eq!((said.asks, refused(&said.items["a"]).passing, refused(&said.items["b"]).passing), (1, true, true));
+
     // When nothing says which one it was, halves are tried.
     let items = (0..8).map(|n| update(&n.to_string(), "00Q5g00000AAAAAEA5", json!({ "Rating": n }))).collect();
     let said = run(open(&written(items)), |ask| {
