@@ -98,9 +98,9 @@ impl Check {
         let make = format!(
             "In HubSpot: Settings (gear) > Data Management > Properties > {} properties > Create property. Label `Leadshare id`, field \
              type `Single-line text`; open `</>` beside the label and set the internal name to `{name}`; under Rules tick `Require unique \
-             values for this property`; Create. Or, with the scope crm.schemas.{}s.write: POST {} {body}",
+             values for this property`; Create. Or, with the scope crm.schemas.{}.write: POST {} {body}",
             capital(&self.object),
-            self.object,
+            scope_name(&self.object),
             self.properties_path,
         );
         match properties.iter().find(|property| property.name == *name) {
@@ -142,11 +142,7 @@ fn scope_findings(object: &str, writes: bool, granted: &[String]) -> Vec<Finding
     if granted.is_empty() {
         return Vec::new();
     }
-    let plural = match object {
-        "company" => "companies".to_owned(),
-        "contact" | "deal" | "lead" => format!("{object}s"),
-        _ => "custom".to_owned(),
-    };
+    let plural = scope_name(object);
     let mut needed = vec![format!("crm.objects.{plural}.read")];
     if writes {
         needed.push(format!("crm.objects.{plural}.write"));
@@ -191,6 +187,15 @@ fn field_finding(object: &str, name: &str, properties: &[FieldInfo]) -> Finding 
              Management > Properties > {place} properties > (property) > `</>`."
         ),
     )
+}
+
+/// The name of an object in scopes.
+fn scope_name(object: &str) -> &str {
+    match object {
+        "lead" => "leads",
+        "contact" | "company" | "deal" => api::path_name(object),
+        _ => "custom",
+    }
 }
 
 fn missing_scopes_fix(scopes: &[String]) -> String {

@@ -178,7 +178,14 @@ impl Write {
         match (&self.items[index], &problem.existing) {
             (Item::Create { .. }, Some(id)) => self.settle(index, ItemResult::Exists(id.clone())),
             (Item::Update { .. }, None) if status == 404 || problem.missing() => self.queue.push_front(Turn::Look(index)),
-            _ => self.settle(index, ItemResult::Refused(problem.item_fault(status, &self.marker_field))),
+            _ => {
+                let mut fault = problem.item_fault(status, &self.marker_field);
+                // Another record has what was sent; of a contact that can only be the email.
+                if problem.existing.is_some() && fault.fields.is_empty() && self.object == "contact" {
+                    fault.fields.push("email".into());
+                }
+                self.settle(index, ItemResult::Refused(fault));
+            }
         }
     }
 

@@ -5,8 +5,10 @@
 
 mod account;
 mod answer;
+mod batches;
 mod crm;
 mod forms;
+mod gate;
 mod hooks;
 mod limits;
 mod links;
@@ -15,6 +17,7 @@ mod portal;
 mod schema;
 mod search;
 mod store;
+mod values;
 
 use std::collections::VecDeque;
 
@@ -25,6 +28,7 @@ use crate::sdk::{
 };
 use answer::{Refusal, Rng, http_date};
 use crm::Call;
+use gate::{is_write, needed_scope, status_category};
 use hooks::Hooks;
 use limits::{Lane, Limits};
 use oauth::{Bearer, OAuth};
@@ -226,12 +230,12 @@ impl HubSpotSandbox {
         match act {
             Act::Create { object, fields } => {
                 let (kind, (by, fields)) = (kind(&object)?, who(fields));
-                let changes = schema::accept(kind, &self.portal.table(kind).schema, &fields)?;
+                let changes = values::accept(kind, &self.portal.table(kind).schema, &fields)?;
                 self.portal.create(kind, changes, by, now)
             }
             Act::Update { object, id, fields } => {
                 let (kind, (by, fields)) = (kind(&object)?, who(fields));
-                let changes = schema::accept(kind, &self.portal.table(kind).schema, &fields)?;
+                let changes = values::accept(kind, &self.portal.table(kind).schema, &fields)?;
                 self.portal.update(kind, number(&id)?, changes, by, now)
             }
             Act::Delete { object, id } => {
@@ -261,7 +265,7 @@ impl HubSpotSandbox {
         let (id, _) = self.portal.table(kind).live(id).ok_or_else(Refusal::not_found)?;
         let mut fields = fields;
         fields.entry("dealname".into()).or_insert_with(|| "New deal".into());
-        let changes = schema::accept(Kind::Deal, &self.portal.table(Kind::Deal).schema, &fields.into_iter().collect())?;
+        let changes = values::accept(Kind::Deal, &self.portal.table(Kind::Deal).schema, &fields.into_iter().collect())?;
         let deal = self.portal.create(Kind::Deal, changes, By::Person, now)?;
         let mut on = vec![(kind, id)];
         if kind == Kind::Lead {
@@ -378,42 +382,4 @@ fn decode(part: &str) -> String {
     // A plus stands for itself in a path.
     let part = part.replace('+', "%2B");
     url::form_urlencoded::parse(part.as_bytes()).next().map(|(name, _)| name.into_owned()).unwrap_or_default()
-}
-
-/// Whether a request changes anything.
-fn is_write(request: &SandboxRequest) -> bool {
-    let path = request.path_only();
-    request.method != Method::Get && !path.ends_with("/search") && !path.ends_with("/batch/read")
-}
-
-/// The scope that a request needs.
-fn needed_scope(request: &SandboxRequest) -> Option<String> {
-    let path = request.path_only();
-    let parts: Vec<&str> = path.split('/').skip(1).collect();
-    let access = if is_write(request) { "write" } else { "read" };
-    let (area, rest) = match parts.as_slice() {
-        ["crm", version, area, rest @ ..] if version.starts_with('v') => (*area, rest),
-        ["crm", area, _, rest @ ..] | [area, _, rest @ ..] => (*area, rest),
-        _ => return None,
-    };
-    let kind = rest.first().and_then(|text| Kind::parse(text));
-    match area {
-        "objects" | "associations" => Some(format!("crm.objects.{}.{access}", kind?.plural())),
-        "properties" => Some(format!("crm.schemas.{}.{access}", kind?.plural())),
-        "pipelines" => Some(format!("crm.schemas.{}.read", kind?.plural())),
-        "owners" => Some("crm.objects.owners.read".into()),
-        "communication-preferences" if rest.get(1) == Some(&"batch") => Some(format!("communication_preferences.statuses.batch.{access}")),
-        "communication-preferences" => Some(format!("communication_preferences.{access}")),
-        "account-info" => Some("oauth".into()),
-        _ => None,
-    }
-}
-
-fn status_category(status: u16) -> &'static str {
-    match status {
-        423 => "LOCKED",
-        477 => "MIGRATION_IN_PROGRESS",
-        500.. => "INTERNAL_ERROR",
-        _ => "ERROR",
-    }
 }

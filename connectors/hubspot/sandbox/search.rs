@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::answer::Refusal;
 use super::crm::texts;
 use super::portal::Portal;
-use super::schema::{Kind, instant};
+use super::schema::Kind;
 use super::store::{Row, Table, Version};
+use super::values::instant;
 use crate::sdk::{Millis, Response};
 
 const MOST_GROUPS: usize = 5;

@@ -85,6 +85,16 @@ fn an_update_never_creates() {
     assert_eq!(world.contacts(), 2);
 }
 
+/// Breaks when an update that takes another contact's email adopts that contact, or does not name the field.
+#[test]
+fn an_update_to_an_email_that_is_taken_is_refused() {
+    let mut world = World::new();
+    let (one, _) = (world.person(&[("email", "one@example.com")]), world.person(&[("email", "two@example.com")]));
+    let outcome = world.write(vec![update("u", &one, &[("email", "two@example.com")])]);
+    let ItemResult::Refused(fault) = outcome.item("u") else { panic!("refused") };
+    assert_eq!((fault.code.as_str(), fault.fields.as_slice(), fault.passing), ("CONFLICT", &["email".to_owned()][..], false));
+}
+
 /// Breaks when `null` is not sent as the empty text, or numbers and lists not as HubSpot takes them.
 #[test]
 fn values_go_out_as_hubspot_takes_them() {
