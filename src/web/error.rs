@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::html;
+use super::show::{self, Marked};
 use crate::errors::Error;
 
 /// An error on its way to a browser or a machine. As a response it is a page.
@@ -94,10 +95,8 @@ impl IntoResponse for WebError {
 
 /// An error text as a sentence.
 fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
-    let end = if text.ends_with(['.', '!', '?', '`']) { "" } else { "." };
-    format!("{first}{}{end}", chars.as_str())
+    let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{}{end}", show::sentence(text))
 }
 
 /// Whatever has no route.

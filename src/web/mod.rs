@@ -22,9 +22,11 @@ use axum::http::header;
 use axum::middleware::from_fn_with_state;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
+use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::errors::{Error, Result};
+use crate::metrics;
 use auth::{AdminAuth, Sessions};
 use connect::Summarise;
 use error::WebError;
@@ -39,6 +41,10 @@ pub struct WebState {
     pub admin: AdminAuth,
     /// What a connect page says will be read and written.
     pub summary: Summarise,
+    /// The page that Prometheus reads, where the process counts.
+    pub metrics: Option<metrics::Page>,
+    /// Cancelled when the daemon goes down: it is then alive, and not ready.
+    pub stopping: CancellationToken,
 }
 
 /// The state that handlers share.
@@ -76,7 +82,7 @@ impl Web {
 pub fn router(state: WebState) -> Result<Router> {
     if matches!(state.admin, AdminAuth::Open) && !state.listen.ip().is_loopback() {
         return Err(Error::BadRequest(format!(
-            "pages without a password may only listen on this machine, not on {}: set web.admin_password",
+            "pages without a password may only listen on this machine, not on {}: set server.admin_password",
             state.listen
         )));
     }
@@ -98,6 +104,7 @@ pub fn router(state: WebState) -> Result<Router> {
         .route("/oauth/callback", get(connect::callback))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
         .route("/login", get(pages::login::page).post(pages::login::login))
         .merge(operator)
         .route("/assets/app.css", get(style))

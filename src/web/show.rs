@@ -68,9 +68,11 @@ pub struct Badge {
 /// A badge for an outcome, a status, a progress, a verdict or a connection's state.
 pub fn badge(word: &str) -> Badge {
     let tone = match word {
-        "shared" | "accepted" | "won" | "connected" | "qualified" | "converted" | "delivered" | "acknowledged" | "reached" => "good",
-        "held" | "quarantined" | "offered" | "paused" | "in_doubt" | "new_connection" | "matched" => "warn",
-        "invalid" | "failed" | "reconnect_needed" | "lost" | "reversed" | "suppressed" | "no_consent" => "bad",
+        "shared" | "accepted" | "won" | "connected" | "qualified" | "converted" | "delivered" | "acknowledged" | "reached" | "written" => {
+            "good"
+        }
+        "held" | "quarantined" | "offered" | "paused" | "in_doubt" | "matched" | "unknown" | "not_done" => "warn",
+        "invalid" | "failed" | "refused" | "reconnect_needed" | "lost" | "reversed" | "suppressed" | "no_consent" => "bad",
         _ => "plain",
     };
     Badge { text: plain(word), tone }
@@ -99,16 +101,62 @@ pub fn fields(lead: &Lead, clear: bool) -> Vec<FieldLine> {
         .into_iter()
         .map(|(name, value)| {
             let definition = lookup(name);
-            let own = name.strip_prefix("x_");
-            let label = own.map_or_else(|| definition.map_or(name.as_str(), |f| f.label).to_owned(), plain);
+            let label = label(name);
             // A field that nobody has defined may hold anything.
             let masked = !clear && definition.is_none_or(|f| f.personal);
             let text = text(value);
-            let value = if masked { mask(definition.map_or(Kind::Text, |f| f.kind), &text) } else { text };
+            let kind = definition.map_or(Kind::Text, |f| f.kind);
+            let value = match kind {
+                _ if masked => mask(kind, &text),
+                Kind::Choice => plain(&text),
+                _ => text,
+            };
             FieldLine { label, value }
         })
         .collect()
 }
+
+/// A lead field's label; own fields are named as the program named them.
+pub fn label(name: &str) -> String {
+    match (name.strip_prefix("x_"), lookup(name)) {
+        (Some(own), _) => sentence(&plain(own)),
+        (None, Some(field)) => field.label.to_owned(),
+        (None, None) => sentence(&plain(name)),
+    }
+}
+
+/// A text with a capital at its start.
+pub fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| format!("{}{}", first.to_uppercase(), chars.as_str()))
+}
+
+/// A number with its noun: "1 lead", "2 leads".
+pub fn count(number: i64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// A text of ours, in which backticks mark what is typed or named.
+pub struct Marked<'a>(pub &'a str);
+
+impl fmt::Display for Marked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An odd backtick at the end marks nothing.
+        let parts: Vec<&str> = self.0.split('`').collect();
+        for (at, part) in parts.iter().enumerate() {
+            let text = askama::filters::escape(part, askama::filters::Html).map_err(|_| fmt::Error)?;
+            match at % 2 {
+                1 if at + 1 < parts.len() => write!(f, "<code>{text}</code>")?,
+                1 => write!(f, "`{text}")?,
+                _ => write!(f, "{text}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+// Every part is escaped above.
+impl HtmlSafe for Marked<'_> {}
 
 /// Enough of a lead to know it in a list: initials and the company.
 pub fn masked_name(lead: &Lead) -> String {
@@ -171,6 +219,15 @@ mod tests {
         assert!(shown.contains("Acme") && shown.contains("\"50\""), "{shown}");
         assert!(format!("{:?}", fields(&lead, true)).contains("call mum"));
         assert_eq!(masked_name(&lead), "J••• · Acme");
+    }
+
+    // Breaks when a name in backticks is not set apart, or text of others becomes markup.
+    #[test]
+    fn backticks_set_apart_and_nothing_else_does() {
+        let shown = |text: &str| Marked(text).to_string();
+        assert_eq!(shown("run `leadshare check` now"), "run <code>leadshare check</code> now");
+        assert_eq!(shown("an odd ` tick"), "an odd ` tick");
+        assert!(!shown("`<b>` <i>").contains("<b>") && !shown("`<b>` <i>").contains("<i>"));
     }
 
     // Breaks when a time is off, or its exact form is missing.

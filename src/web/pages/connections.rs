@@ -14,7 +14,7 @@ use crate::http::line::{Line, Role};
 use crate::store::{connections, deliveries, dirty, views};
 use crate::web::auth::Operator;
 use crate::web::error::WebError;
-use crate::web::show::{Badge, When, badge, plain};
+use crate::web::show::{Badge, Marked, When, badge, count, plain};
 use crate::web::{Web, html};
 
 /// Clocks that differ by more than this are worth a word.
@@ -41,7 +41,7 @@ struct Card {
     token: Option<String>,
     clock: Option<String>,
     budgets: Vec<BudgetRow>,
-    waiting: Vec<(String, i64)>,
+    waiting: Vec<String>,
 }
 
 struct Poll {
@@ -70,10 +70,10 @@ pub async fn page(State(web): State<Arc<Web>>, Extension(operator): Extension<Op
         let line = web.ctx().lines.get(name);
         let every = line.map_or(MINUTE, |line| line.manifest().poll.every_ms);
         let token = tokens.iter().find(|token| token.0 == name);
-        let mut waiting: Vec<(String, i64)> = Vec::new();
-        waiting.extend(pending.iter().filter(|row| row.0 == name).map(|row| ("records to read".to_owned(), row.1)));
-        waiting.extend(open.iter().filter(|row| row.0 == name).map(|row| (way(&row.1).to_owned(), row.2)));
-        waiting.extend(failed.iter().filter(|row| row.0 == name).map(|row| (format!("{}, given up", way(&row.1)), row.2)));
+        let mut waiting: Vec<String> = Vec::new();
+        waiting.extend(pending.iter().filter(|row| row.0 == name).map(|row| count(row.1, "record to read", "records to read")));
+        waiting.extend(open.iter().filter(|row| row.0 == name).map(|row| way(&row.1, row.2)));
+        waiting.extend(failed.iter().filter(|row| row.0 == name).map(|row| format!("{}, given up", way(&row.1, row.2))));
         cards.push(Card {
             partner: stored.partner.clone(),
             vendor: line.map_or_else(|| stored.connector.clone(), |line| line.manifest().title.clone()),
@@ -98,7 +98,7 @@ pub async fn page(State(web): State<Arc<Web>>, Extension(operator): Extension<Op
                     resync: *resync != 0,
                 })
                 .collect(),
-            token: line.and_then(|line| token_text(line, token, now)),
+            token: line.filter(|_| stored.state != "reconnect_needed").and_then(|line| token_text(line, token, now)),
             clock: Some(stored.clock_offset).filter(|offset| offset.abs() > OFFSET).map(|offset| {
                 let (by, way) = (offset.abs() / SECOND, if offset > 0 { "ahead of" } else { "behind" });
                 format!("The vendor’s clock is {by} s {way} ours: check the time service on this machine.")
@@ -119,8 +119,12 @@ fn role(role: Role) -> &'static str {
     }
 }
 
-fn way(way: &str) -> &'static str {
-    if way == "out" { "leads to deliver" } else { "outcomes to tell back" }
+fn way(way: &str, number: i64) -> String {
+    if way == "out" {
+        count(number, "lead to deliver", "leads to deliver")
+    } else {
+        count(number, "outcome to tell back", "outcomes to tell back")
+    }
 }
 
 fn token_text(line: &Line, token: Option<&views::TokenLine>, now: Millis) -> Option<String> {
@@ -134,7 +138,7 @@ fn token_text(line: &Line, token: Option<&views::TokenLine>, now: Millis) -> Opt
         None => "good until the vendor says otherwise".to_owned(),
     };
     if *failures > 0 {
-        text = format!("{text}; the last {failures} renewals did not succeed");
+        text = format!("{text}; {} did not succeed", count(*failures, "renewal", "renewals"));
     }
     if cooldown.is_some_and(|until| until > now) {
         text.push_str("; tried again in a moment");

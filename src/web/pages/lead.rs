@@ -13,7 +13,7 @@ use super::{Frame, open};
 use crate::store::{leads, views};
 use crate::web::auth::Operator;
 use crate::web::error::WebError;
-use crate::web::show::{self, FieldLine, When, masked_name};
+use crate::web::show::{self, FieldLine, Marked, When, masked_name};
 use crate::web::{Web, html};
 
 #[derive(Template)]

@@ -12,7 +12,7 @@ use super::{Asked, Frame, key, open};
 use crate::store::views;
 use crate::web::auth::Operator;
 use crate::web::error::WebError;
-use crate::web::show::{Badge, When, badge, masked_name, plain};
+use crate::web::show::{Badge, Marked, When, badge, masked_name, plain};
 use crate::web::{Web, html};
 
 /// Rows on a page.

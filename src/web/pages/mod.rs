@@ -8,15 +8,14 @@ pub(super) mod overview;
 mod trace;
 
 use serde::Deserialize;
-use serde_json::from_slice;
 
 use super::Web;
 use super::auth::Operator;
 use super::error::WebError;
 use crate::clock::Millis;
 use crate::model::Lead;
+use crate::people::{self, Keys};
 use crate::store::views::Before;
-use crate::vault::{Aad, DataKey, Owner};
 
 /// What every page of the operator has around its content.
 pub struct Frame {
@@ -69,13 +68,10 @@ fn key(at: Millis, id: &str) -> String {
 /// Opens a stored lead; `None` when the person was erased, or it cannot be read.
 fn open(web: &Web, person: &str, data_key: Option<&str>, id: &str, data: Option<&str>) -> Option<Lead> {
     let (data_key, data) = data_key.zip(data)?;
-    let key = DataKey::unwrap(&web.ctx().vault.keys, Owner::Person(person), data_key);
-    let opened = key.and_then(|key| key.open(Aad::new("leads", id, "data"), data));
-    match opened {
-        Ok(plain) => from_slice(&plain).ok(),
-        Err(error) => {
-            tracing::error!(lead = id, %error, "a lead does not open");
-            None
-        }
-    }
+    let mut keys = Keys::default();
+    let opened = keys.add(&web.ctx().vault, person, data_key).and_then(|()| keys.open(person, people::lead_place(id), data));
+    opened.unwrap_or_else(|error| {
+        tracing::error!(lead = id, %error, "a lead does not open");
+        None
+    })
 }

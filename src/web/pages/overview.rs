@@ -12,7 +12,7 @@ use crate::clock::DAY;
 use crate::store::{connections, deliveries, dirty, shares, views};
 use crate::web::auth::Operator;
 use crate::web::error::WebError;
-use crate::web::show::{Badge, When, badge, plain};
+use crate::web::show::{self, Badge, Marked, When, badge, plain};
 use crate::web::{Web, html};
 
 /// How far back the counts of changes reach, days.
@@ -35,6 +35,7 @@ struct Todo {
     title: String,
     text: String,
     code: String,
+    tone: &'static str,
     since: Option<When>,
     link: Option<(String, &'static str)>,
 }
@@ -67,6 +68,7 @@ pub async fn page(State(web): State<Arc<Web>>, Extension(operator): Extension<Op
             title: subject,
             text: message,
             code,
+            tone: "bad",
             since: Some(When::new(since, now)),
         })
         .collect();
@@ -74,8 +76,9 @@ pub async fn page(State(web): State<Arc<Web>>, Extension(operator): Extension<Op
         let what = if way == "out" { "delivered" } else { "told back to the sharer" };
         todo.push(Todo {
             title: connection,
-            text: format!("{count} leads could not be {what}, and are not tried again by themselves."),
+            text: format!("{} could not be {what}. Nothing more is tried by itself.", show::count(count, "lead", "leads")),
             code: "delivery.failed".into(),
+            tone: "bad",
             since: None,
             link: None,
         });
@@ -84,8 +87,9 @@ pub async fn page(State(web): State<Arc<Web>>, Extension(operator): Extension<Op
     if held > 0 {
         todo.push(Todo {
             title: "Waiting for approval".into(),
-            text: format!("{held} leads are held until a person approves them."),
+            text: format!("{} held until a person approves.", show::count(held, "lead is", "leads are")),
             code: "share.held".into(),
+            tone: "warn",
             since: None,
             link: Some(("/leads?outcome=held".into(), "Look at them")),
         });
@@ -109,7 +113,7 @@ pub async fn page(State(web): State<Arc<Web>>, Extension(operator): Extension<Op
         let what = if way == "out" { "leads to deliver" } else { "outcomes to tell back" };
         queue.push(Queue { connection, what, count, due: When::new(due, now) });
     }
-    let stopped = connections::setting(db, "stopped").await?.is_some_and(|value| !value.is_empty() && value != "false");
+    let stopped = connections::setting(db, "stopped").await?.is_some();
     Ok(html(&Page { frame: Frame::new(&web, "overview", operator), days: DAYS, stopped, todo, outcomes, shares: stands, queue }))
 }
 

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use crate::clock::{Millis, SECOND};
 use crate::errors::Result;
-use crate::model::field::{Kind, lookup};
+use crate::model::field::Kind;
 use crate::store::Db;
 use crate::store::views::{self, AttemptLine, ChangeLine, ConsentLine, DecisionLine, DeliveryLine, EventLine, LedgerLine, ShareLine};
 use crate::vault::{Aad, DataKey, Owner};
 use crate::web::Web;
-use crate::web::show::{Badge, When, badge, mask, plain, text};
+use crate::web::show::{Badge, When, badge, count, label, mask, plain, text};
 
 /// How far ledger entries may lie from the work that they record.
 const NEAR: Millis = 5 * SECOND;
@@ -96,7 +96,7 @@ pub struct VerdictView {
     pub stopped_by: Option<String>,
     pub findings: Vec<FindingView>,
     pub score: Vec<(String, String)>,
-    pub fields: Vec<String>,
+    pub fields: String,
     pub channels: String,
 }
 
@@ -212,7 +212,7 @@ impl Found {
             (other, _) => badge(other),
         };
         let tries = self.attempts.iter().filter(|attempt| attempt.0 == *share && attempt.1 == *way);
-        let failed = if *failed > 0 { format!(", {failed} failed tries") } else { String::new() };
+        let failed = if *failed > 0 { format!(", {}", count(*failed, "failed try", "failed tries")) } else { String::new() };
         WayView {
             title: if way == "out" { "To the recipient" } else { "Back to the sharer" },
             state,
@@ -220,6 +220,8 @@ impl Found {
             due: open.then(|| When::new(*due, now)),
             error: error.clone(),
             tries: tries
+                // Stored newest first, told in the order of time.
+                .rev()
                 .map(|(_, _, version, at, took, outcome, code)| TryView {
                     when: When::new(*at, now),
                     version: *version,
@@ -269,7 +271,7 @@ impl Found {
                 stream: stream.clone(),
                 kind: kind.clone(),
                 seq: *seq,
-                parts: body.iter().map(|(name, value)| (plain(name), text(value))).collect(),
+                parts: body.iter().map(|(name, value)| (plain(name), short(&text(value)))).collect(),
             }
         };
         self.ledger.iter().map(view).collect()
@@ -280,15 +282,13 @@ fn verdict(value: &Value) -> VerdictView {
     let findings: Vec<FindingView> = list(value, "findings").iter().map(finding).collect();
     let number = value["number"].as_u64().map(|n| format!(" · version {n}")).unwrap_or_default();
     let score = list(value, "score").iter().filter_map(|part| Some((plain(part[0].as_str()?), format!("{:.2}", part[1].as_f64()?))));
-    let label =
-        |field: &Value| field.as_str().map(|name| lookup(name).filter(|f| f.name == name).map_or(plain(name), |f| f.label.to_owned()));
     VerdictView {
         recipient: said(value, "recipient"),
         agreement: format!("{}{number}", said(value, "agreement")),
         outcome: badge(&said(value, "outcome")),
         stopped_by: findings.iter().find(|finding| !finding.passed).map(|finding| finding.text.clone()),
         score: score.collect(),
-        fields: list(value, "fields").iter().filter_map(label).collect(),
+        fields: list(value, "fields").iter().filter_map(|field| field.as_str().map(label)).collect::<Vec<_>>().join(", "),
         channels: text(&value["channels"]),
         findings,
     }

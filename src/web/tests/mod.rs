@@ -17,6 +17,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use secrecy::SecretString;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::auth::AdminAuth;
@@ -41,6 +42,7 @@ struct World {
     ctx: Arc<Context>,
     vendor: FakeVendor,
     router: Router,
+    stopping: CancellationToken,
     folder: PathBuf,
 }
 
@@ -123,14 +125,17 @@ impl World {
             wake: Notify::new(),
             public_url: public_url.into(),
         });
+        let stopping = CancellationToken::new();
         let state = WebState {
             ctx: ctx.clone(),
             listen: "127.0.0.1:0".parse().expect("an address"),
             admin,
             summary: Arc::new(|_, name| Box::pin(async move { Ok(summary(&name)) })),
+            metrics: None,
+            stopping: stopping.clone(),
         };
         let router = router(state).expect("a router");
-        Self { ctx, vendor, router, folder }
+        Self { ctx, vendor, router, stopping, folder }
     }
 
     async fn ask(&self, request: Request<Body>) -> Answer {
@@ -179,12 +184,21 @@ async fn every_answer_carries_strict_headers() {
     }
 }
 
-// Breaks when a supervisor takes a daemon without its store for a ready one.
+// Breaks when a daemon that goes down is sent new work, or is killed while it finishes the old.
 #[tokio::test]
-async fn readiness_follows_the_store() {
+async fn readiness_ends_before_life_does() {
     let world = World::new().await;
     assert_eq!(world.get("/healthz", "").await.status, 200);
     assert_eq!(world.get("/readyz", "").await.status, 200);
+    world.stopping.cancel();
+    assert!(world.get("/readyz", "").await.body.contains("\"code\":\"stopping\""));
+    assert_eq!(world.get("/healthz", "").await.status, 200);
+}
+
+// Breaks when a daemon that cannot reach its store is sent work.
+#[tokio::test]
+async fn readiness_needs_the_store() {
+    let world = World::new().await;
     world.ctx.db.close().await;
     let answer = world.get("/readyz", "").await;
     assert_eq!(answer.status, 503);
@@ -200,9 +214,11 @@ async fn open_pages_listen_on_this_machine_only() {
         listen: listen.parse().expect("an address"),
         admin: AdminAuth::Open,
         summary: Arc::new(|_, name| Box::pin(async move { Ok(summary(&name)) })),
+        metrics: None,
+        stopping: CancellationToken::new(),
     };
     assert!(router(state("127.0.0.1:8080")).is_ok());
     assert!(router(state("[::1]:8080")).is_ok());
     let error = router(state("0.0.0.0:8080")).expect_err("refused").to_string();
-    assert!(error.contains("web.admin_password"), "{error}");
+    assert!(error.contains("server.admin_password"), "{error}");
 }

@@ -218,7 +218,7 @@ async fn the_overview_says_what_needs_a_person() {
     let full = local(&world, "/").await.body;
     for told in [
         "connection.reconnect_needed",
-        "leadshare connect brightwater-crm",
+        "<code>leadshare connect brightwater-crm</code>",
         "delivery.failed",
         "held until a person approves",
         "/changes?outcome=no_consent",
@@ -226,7 +226,7 @@ async fn the_overview_says_what_needs_a_person() {
         assert!(full.contains(told), "{told} is missing in {full}");
     }
     let connections = local(&world, "/connections").await.body;
-    for told in ["reconnect needed", "invalid grant", "2 records to read", "Fake CRM", "outcomes to tell back, given up"] {
+    for told in ["reconnect needed", "invalid grant", "2 records to read", "Fake CRM", "1 outcome to tell back, given up"] {
         assert!(connections.contains(told), "{told} is missing in {connections}");
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use axum::extract::{Form, State};
+use axum::extract::{Form, Query, State};
 use axum::http::StatusCode;
+use axum::response::Html;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine as _;
@@ -70,7 +71,11 @@ impl FakeVendor {
     /// Starts it on a free port.
     pub async fn start() -> Self {
         let held = Arc::new(Mutex::new(Held { account: "acme".into(), has_marker: true, ..Held::default() }));
-        let router = Router::new().route("/token", post(token)).route("/me", get(|| async { "{}" })).with_state(held.clone());
+        let router = Router::new()
+            .route("/token", post(token))
+            .route("/authorize", get(authorize))
+            .route("/me", get(|| async { "{}" }))
+            .with_state(held.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -85,18 +90,8 @@ impl FakeVendor {
     /// A person opens the authorization page and allows: where the browser is sent.
     pub fn allow(&self, url: &str) -> String {
         let url = url::Url::parse(url).expect("an address");
-        let query: HashMap<String, String> = url.query_pairs().into_owned().collect();
         assert_eq!(url.path(), "/authorize");
-        assert_eq!(query["response_type"], "code");
-        assert_eq!(query["client_id"], "our-app");
-        assert_eq!(query["scope"], "contacts.read contacts.write");
-        assert_eq!(query["optional_scope"], "leads");
-        assert_eq!(query["code_challenge_method"], "S256");
-        let mut held = self.held();
-        held.count += 1;
-        let code = format!("code-{}", held.count);
-        held.codes.insert(code.clone(), query["code_challenge"].clone());
-        let back = url::Url::parse_with_params(&query["redirect_uri"], [("code", &code), ("state", &query["state"])]).expect("an address");
+        let back = url::Url::parse(&self.held().allow(&url.query_pairs().into_owned().collect())).expect("an address");
         format!("{}?{}", back.path(), back.query().unwrap_or_default())
     }
 
@@ -104,6 +99,28 @@ impl FakeVendor {
     pub fn connector(&self) -> FakeConnector {
         FakeConnector { manifest: Manifest::parse(MANIFEST).expect("a manifest"), held: self.held.clone() }
     }
+}
+
+impl Held {
+    fn allow(&mut self, query: &HashMap<String, String>) -> String {
+        assert_eq!(query["response_type"], "code");
+        assert_eq!(query["client_id"], "our-app");
+        assert_eq!(query["scope"], "contacts.read contacts.write");
+        assert_eq!(query["optional_scope"], "leads");
+        assert_eq!(query["code_challenge_method"], "S256");
+        self.count += 1;
+        let code = format!("code-{}", self.count);
+        self.codes.insert(code.clone(), query["code_challenge"].clone());
+        let back = url::Url::parse_with_params(&query["redirect_uri"], [("code", &code), ("state", &query["state"])]);
+        back.expect("an address").to_string()
+    }
+}
+
+async fn authorize(State(held): State<Arc<Mutex<Held>>>, Query(query): Query<HashMap<String, String>>) -> Html<String> {
+    let back = held.lock().expect("what the vendor holds").allow(&query).replace('&', "&amp;");
+    Html(format!(
+        "<!doctype html><html lang=en><title>Fake CRM</title><link rel=icon href=data:,><h1>Fake CRM</h1><a href=\"{back}\">Allow</a>"
+    ))
 }
 
 async fn token(State(held): State<Arc<Mutex<Held>>>, Form(form): Form<HashMap<String, String>>) -> (StatusCode, Json<Value>) {
