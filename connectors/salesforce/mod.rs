@@ -1,7 +1,7 @@
 //! Salesforce (Sales Cloud): leads and contacts by the REST API, outcomes from opportunities.
 //!
-//! Read `README.md` for the set-up, the limits and what is guaranteed. [`wire`] reads answers,
-//! [`soql`] builds queries; each operation has a file of its own.
+//! Read `README.md` for the set-up, the limits and what is guaranteed. `wire` reads answers,
+//! `soql` builds queries; each operation has a file of its own.
 
 mod changes;
 mod check;

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::{
     Org,
     error::Trouble,
+    objects::LEAD_STATUSES,
     rules::{self, Actor},
-    schema::{Field, Kind, LEAD_STATUSES},
+    schema::{Field, Kind},
     store::full_id,
 };
 use crate::sdk::{Act, Fields, Millis};

@@ -10,6 +10,7 @@ use super::{
     error::Trouble,
     query,
     rest::Call,
+    row,
     rules::{self, Actor, Upserted},
     store::full_id,
 };
@@ -181,7 +182,7 @@ impl Org {
                 || "null".to_owned(),
                 |row| {
                     let mut out = String::new();
-                    query::write_row(&mut out, &self.store, table, row, &columns, call.version);
+                    row::write_row(&mut out, &self.store, table, row, &columns, call.version);
                     out
                 },
             )

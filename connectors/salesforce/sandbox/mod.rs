@@ -7,9 +7,11 @@ mod collections;
 mod describe;
 mod error;
 mod oauth;
+mod objects;
 mod outbound;
 mod query;
 mod rest;
+mod row;
 mod rules;
 mod schema;
 mod soql;
@@ -288,7 +290,7 @@ impl Sandbox for SalesforceSandbox {
         let one = |row: &store::Row| {
             let mut fields = row.fields.clone();
             for name in ["Id", "CreatedDate", "CreatedById", "LastModifiedDate", "LastModifiedById", "SystemModstamp", "Name"] {
-                fields.entry(name.into()).or_insert_with(|| query::value(row, &table.object, name));
+                fields.entry(name.into()).or_insert_with(|| row::value(row, &table.object, name));
             }
             fields.retain(|_, value| !value.is_null());
             SandboxRecord { id: row.id.clone(), fields, made_by_api: row.created_by == self.org.store.api_user }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    query::moment_text,
+    row::moment_text,
     store::{Shown, Store},
 };
 use crate::sdk::{Millis, OutgoingWebhook, Response};
@@ -131,7 +131,7 @@ fn envelope(store: &Store, message: &Message, fields: &[&str]) -> String {
         if let Some((table, row)) = table.and_then(|table| Some((table, table.seen(&notification.record)?))) {
             for name in fields {
                 // Empty fields are left out.
-                if let serde_json::Value::String(text) = super::query::value(row, &table.object, name) {
+                if let serde_json::Value::String(text) = super::row::value(row, &table.object, name) {
                     let text = if *name == "SystemModstamp" { moment_text(row.modified).replace("+0000", "Z") } else { escaped(&text) };
                     let _ = write!(out, "<sf:{name}>{text}</sf:{name}>");
                 }

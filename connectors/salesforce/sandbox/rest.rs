@@ -9,7 +9,8 @@ use super::{
     body::{Pairs, pairs},
     describe,
     error::Trouble,
-    query::{self, Column, moment_text, parse_moment},
+    query::{self, Column},
+    row::{self, moment_text, parse_moment},
     rules::{self, Actor, Upserted},
     soql::{self, Columns},
     store::{Row, Table, full_id},
@@ -182,7 +183,7 @@ impl Org {
         };
         let columns = query::columns(&self.store, &table.object, &names)?;
         let mut out = String::new();
-        query::write_row(&mut out, &self.store, table, row, &columns, call.version);
+        row::write_row(&mut out, &self.store, table, row, &columns, call.version);
         Ok(json_text(out))
     }
 
@@ -234,7 +235,7 @@ impl Org {
             if n > 0 {
                 out.push(',');
             }
-            query::write_row(&mut out, &self.store, table, row, &locator.columns, call.version);
+            row::write_row(&mut out, &self.store, table, row, &locator.columns, call.version);
         }
         out.push_str("]}");
         Ok(json_text(out))
@@ -252,7 +253,7 @@ impl Org {
         let hit = |row: &&Row| {
             let found = ["Name", "FirstName", "LastName", "Company", "Email", "Phone"]
                 .into_iter()
-                .any(|field| query::value(row, &table.object, field).as_str().is_some_and(|text| text.to_lowercase().contains(&term)));
+                .any(|field| row::value(row, &table.object, field).as_str().is_some_and(|text| text.to_lowercase().contains(&term)));
             !row.deleted && found && row.modified + self.index_lag <= call.now
         };
         let one = |row: &Row| {

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::{
     error::{Duplicates, Trouble},
-    schema::{Field, Kind, LEAD_STATUSES, Object, STAGES},
+    objects::{LEAD_STATUSES, STAGES},
+    schema::{Field, Kind, Object},
     store::{Row, Store, full_id},
 };
 use crate::sdk::{Fields, Millis};
@@ -331,7 +332,7 @@ fn kept(store: &Store, field: &Field, value: &Value) -> Result<Option<Value>, Tr
     let fault = |code: &'static str, message: String| Trouble::new(code, message).fields([field.name.as_str()]);
     let value = match field.kind {
         Kind::Date => text.parse::<jiff::civil::Date>().ok().map(|date| date.to_string()),
-        Kind::DateTime => super::query::parse_moment(text).map(super::query::moment_text),
+        Kind::DateTime => super::row::parse_moment(text).map(super::row::moment_text),
         Kind::Reference => {
             let id = full_id(text).ok_or_else(|| fault("MALFORMED_ID", format!("{}: id value of incorrect type: {text}", field.label)))?;
             let there = store.table_of_id(&id).and_then(|table| table.latest(&id)).is_some_and(|row| !row.deleted);

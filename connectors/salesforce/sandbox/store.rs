@@ -10,7 +10,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::schema::{Field, LEAD_STATUSES, Object, STAGES, objects};
+use super::{
+    objects::{LEAD_STATUSES, STAGES, objects},
+    schema::{Field, Object},
+};
 use crate::sdk::{Fields, Millis};
 
 /// A row.

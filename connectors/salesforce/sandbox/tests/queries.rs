@@ -244,3 +244,29 @@ fn objects_are_described() {
     assert_eq!(statuses[2], json!({ "attributes": statuses[2]["attributes"], "ApiName": "Closed - Converted", "IsConverted": true }));
     assert_eq!(org.now, NOW);
 }
+
+// Breaks when a text that is no query, or a cut or bent one, brings the simulator down.
+#[test]
+fn no_text_brings_it_down() {
+    let mut org = Org::new();
+    org.lead(json!({ "Email": "a@example.com" }));
+    let good = "SELECT Id, Owner.Name FROM Lead WHERE (Email LIKE '%a\\'_' OR NOT Id IN ('00Q000000000000AAA')) AND SystemModstamp >= 2026-05-06T11:29:24Z ORDER BY Name DESC NULLS LAST LIMIT 5 OFFSET 0";
+    assert!(org.query(good).is_ok());
+    for at in 0..good.len() {
+        let _ = org.query(&good[..at]);
+        for odd in ["'", "\\", "(", "é", "\u{0}", "-", "99999999999999999999999", " . "] {
+            let _ = org.query(&format!("{}{odd}{}", &good[..at], &good[at..]));
+        }
+    }
+    for path in [
+        "query?q=%",
+        "query?q=%ff%fe",
+        "%2f%00/../sobjects",
+        "sobjects/Lead/%",
+        "composite/sobjects/Lead?ids=,,&fields=",
+        "query/-",
+        "query/a-9",
+    ] {
+        assert!(org.get(path).status >= 200);
+    }
+}
