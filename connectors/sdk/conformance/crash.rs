@@ -118,17 +118,19 @@ fn mixed(setup: &Setup) -> Verdict {
     })
 }
 
-fn polls(setup: &Setup, apart: Millis) -> Verdict {
+/// `age`: how long ago the records were made. What is younger than the overlap is read twice anyway.
+fn polls(setup: &Setup, apart: Millis, age: Millis) -> Verdict {
     let mut bench = setup.bench()?;
     let mut ids = Vec::new();
-    for n in 0..=setup.sample.page {
+    for n in 0..setup.sample.page + 3 {
         ids.push(bench.person(n)?);
         bench.now += apart;
     }
     // One gone, so that the part of the poll that looks for deletions has something to lose.
     bench.now += 1_000;
     let deleted = bench.delete_by_hand(&ids[3]).is_ok();
-    bench.now += setup.manifest().poll.lag_ms + setup.manifest().poll.every_ms;
+    bench.now += setup.manifest().poll.lag_ms + age;
+    bench.token = bench.sandbox.token(bench.now);
     let op = Poller::new(&bench).op(&bench);
     let all = |ran: &Ran| -> BTreeSet<(String, String, String)> {
         let records = ran.pages.iter().flat_map(|(records, _)| records);
@@ -188,8 +190,9 @@ pub(super) const CASES: &[Case] = &[
     ("crash: creates, at every step", creates),
     ("crash: updates, at every step", updates),
     ("crash: mixed write, at every step", mixed),
-    ("crash: poll, at every step", |setup| polls(setup, 11)),
-    ("crash: poll of one time, at every step", |setup| polls(setup, 0)),
+    ("crash: poll, at every step", |setup| polls(setup, 11, setup.manifest().poll.every_ms)),
+    ("crash: poll of old records, at every step", |setup| polls(setup, 11, setup.manifest().poll.overlap_ms * 3)),
+    ("crash: poll of one old time, at every step", |setup| polls(setup, 0, setup.manifest().poll.overlap_ms * 3)),
     ("crash: settle, at every step", settles),
     ("crash: saved state unreadable", unreadable_saved),
 ];
