@@ -200,7 +200,7 @@ fn a_quiet_poll_is_cheap() {
     assert!(simulated.requests - before <= 7, "{} requests", simulated.requests - before);
 }
 
-/// Breaks when an update makes a party up where people have taken it away.
+/// Breaks when an update makes a party up where people have taken it away, or takes a lead for gone whose party was set aside.
 #[test]
 fn a_party_that_is_gone_is_not_made_again() {
     let mut simulated = Simulated::new();
@@ -209,6 +209,12 @@ fn a_party_that_is_gone_is_not_made_again() {
     assert!(matches!(&result, ItemResult::Refused(fault) if fault.code == "party_missing"), "{result:?}");
     let written = simulated.update(&id, json!({"description": "Somebody"}));
     assert!(matches!(written, ItemResult::Written { .. }), "{written:?}");
+
+    let id = simulated.enter(json!({"party.name": "Ann"}));
+    let aside = Request::json(Method::Put, "/crm/rest/model/party.party/3", &json!({"active": false}));
+    assert!(simulated.send(&aside).unwrap().is_success());
+    let result = simulated.update(&id, json!({"party.name": "Anna"}));
+    assert!(matches!(&result, ItemResult::Refused(fault) if fault.code == "party_missing"), "{result:?}");
 }
 
 /// Breaks when a value that Tryton shows in its own form is written again and again.

@@ -41,7 +41,9 @@ pub enum Want {
     NewParty,
     /// The new opportunity.
     NewOpportunity,
-    /// A change to the party, the opportunity, or its state.
+    /// A change to the party.
+    PartyChange,
+    /// A change to the opportunity or its state.
     Change,
 }
 
@@ -58,7 +60,7 @@ pub struct Write {
     /// Whether creating the party was answered by "not unique" once.
     lost_race: bool,
     /// Changes still to be sent.
-    plan: VecDeque<(Request, Effect)>,
+    plan: VecDeque<(Want, Request, Effect)>,
     changed: bool,
 }
 
@@ -143,25 +145,25 @@ impl Write {
                     return self.refuse(refused("party_missing", "party"), out);
                 };
                 let effect = if adds { Effect::Once(self.keys()) } else { Effect::Keyed(self.keys()) };
-                self.plan.push_back((self.rest.update(PARTY, party, &change), effect));
+                self.plan.push_back((Want::PartyChange, self.rest.update(PARTY, party, &change), effect));
             }
         }
         if self.found.opportunity.is_some() {
             let change = self.wanted.change_opportunity(row);
             if !change.is_empty() {
-                self.plan.push_back((self.rest.update(OPPORTUNITY, id, &change), Effect::Keyed(self.keys())));
+                self.plan.push_back((Want::Change, self.rest.update(OPPORTUNITY, id, &change), Effect::Keyed(self.keys())));
             }
         }
         if let Some(button) = self.wanted.press(row) {
-            self.plan.push_back((self.rest.press(OPPORTUNITY, id, button), Effect::Keyed(self.keys())));
+            self.plan.push_back((Want::Change, self.rest.press(OPPORTUNITY, id, button), Effect::Keyed(self.keys())));
         }
         self.next_change(row, out);
     }
 
     fn next_change(&mut self, row: &Value, out: &mut Out<Want>) {
-        if let Some((request, effect)) = self.plan.pop_front() {
+        if let Some((want, request, effect)) = self.plan.pop_front() {
             self.changed = true;
-            return out.ask(Want::Change, request, effect);
+            return out.ask(want, request, effect);
         }
         match self.learnt.opportunity {
             Some(id) if self.changed => self.read_lead(id, out),
@@ -215,9 +217,8 @@ impl Script for Write {
                 let domain = json!([["reference", "=", marker]]);
                 out.ask(Want::Opportunities, self.rest.search(OPPORTUNITY, &domain, &["id".to_owned()], 1), Effect::Read);
                 out.ask(Want::Preferences, self.rest.call("res.user", "get_preferences", &json!({"context_only": true})), Effect::Read);
-                if self.learnt.party.is_none() {
-                    self.find_party(marker, out);
-                }
+                // Also when we remember having made it: somebody may have taken it away since.
+                self.find_party(marker, out);
             }
             Item::Create { .. } => {}
         }
@@ -280,7 +281,11 @@ impl Script for Write {
                 self.save(out);
                 return self.plan(&row, out);
             }
-            Want::Change => {
+            Want::PartyChange | Want::Change => {
+                // Tryton does not find a party that was set aside.
+                if matches!((want, what), (Want::PartyChange, Heard::Answer(response)) if response.status == 404) {
+                    return self.refuse(refused("party_missing", "party"), out);
+                }
                 if self.accepted(what, out).is_none() {
                     return;
                 }
