@@ -245,6 +245,11 @@ pub(super) fn preferences(portal: &mut Portal, call: &Call<'_>) -> Result<Respon
             for (id, _) in SUBSCRIPTIONS {
                 portal.optouts.insert((email.to_lowercase(), id), "UNSUBSCRIBED");
             }
+            // The contact's own property follows; nobody can write it directly.
+            if let Some(id) = portal.table(Kind::Contact).holder("email", email) {
+                let optout = [("hs_email_optout".to_owned(), Some("true".to_owned()))].into();
+                portal.table_mut(Kind::Contact).put(id, optout, super::By::Person, call.now);
+            }
             Ok(Response::json(200, &statuses(portal, email, call.now)))
         }
         (Method::Get, ["statuses", email, "unsubscribe-all"]) => {
