@@ -1,12 +1,14 @@
 //! leadshare shares leads between partner companies' systems, under their agreements.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod context;
 pub mod daemon;
 pub mod decide;
 pub mod delivery;
+pub mod demo;
 pub mod errors;
 pub mod follow;
 pub mod http;
@@ -26,6 +28,7 @@ pub mod sealer;
 pub mod service;
 pub mod standing;
 pub mod store;
+pub mod summary;
 pub mod telemetry;
 pub mod vault;
 pub mod web;

@@ -1,1 +1,6 @@
-fn main() {}
+//! The `leadshare` command.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    leadshare::cli::main()
+}

@@ -55,16 +55,31 @@ pub struct Person {
 }
 
 const FIRST: [&str; 24] = [
-    "Ada", "Bram", "Chiara", "Dilan", "Elif", "Femke", "Goran", "Hanna", "Iris", "Jonas", "Kofi", "Lotte", "Mats", "Noor", "Oskar", "Pien", "Quinn",
-    "Rosa", "Sven", "Tess", "Umut", "Vera", "Wout", "Yara",
+    "Ada", "Bram", "Chiara", "Dilan", "Elif", "Femke", "Goran", "Hanna", "Iris", "Jonas", "Kofi", "Lotte", "Mats", "Noor", "Oskar", "Pien",
+    "Quinn", "Rosa", "Sven", "Tess", "Umut", "Vera", "Wout", "Yara",
 ];
 const LAST: [&str; 21] = [
-    "Adler", "Bakker", "Castro", "Dekker", "Engel", "Fischer", "Greco", "Hoekstra", "Ivanov", "Jansen", "Koch", "Lindner", "Meyer", "Novak", "Okoye",
-    "Peters", "Quist", "Roos", "Sommer", "Timmer", "Ueda",
+    "Adler", "Bakker", "Castro", "Dekker", "Engel", "Fischer", "Greco", "Hoekstra", "Ivanov", "Jansen", "Koch", "Lindner", "Meyer",
+    "Novak", "Okoye", "Peters", "Quist", "Roos", "Sommer", "Timmer", "Ueda",
 ];
 const COMPANY: [&str; 17] = [
-    "Aster Logistics", "Birk Retail", "Cobalt Works", "Delta Mills", "Ember Foods", "Fjord Parts", "Gale Textiles", "Harbor Tools", "Iris Optics",
-    "Juniper Homes", "Kestrel Bikes", "Lark Print", "Mosaic Tiles", "Nimbus Labs", "Onyx Metals", "Pine Furniture", "Quarry Stone",
+    "Aster Logistics",
+    "Birk Retail",
+    "Cobalt Works",
+    "Delta Mills",
+    "Ember Foods",
+    "Fjord Parts",
+    "Gale Textiles",
+    "Harbor Tools",
+    "Iris Optics",
+    "Juniper Homes",
+    "Kestrel Bikes",
+    "Lark Print",
+    "Mosaic Tiles",
+    "Nimbus Labs",
+    "Onyx Metals",
+    "Pine Furniture",
+    "Quarry Stone",
 ];
 
 /// Of twenty people, eight or nine are good.
@@ -158,7 +173,8 @@ fn northwind(i: usize, now: Millis) -> Person {
     let yes = choice == "Brightwater";
     let when = |at: Millis| if yes { json!(rfc3339(at)) } else { Value::Null };
     let record = fields([
-        ("email", json!(b.email)),
+        // Neither HubSpot nor Salesforce takes a malformed address; there, such a person has none.
+        ("email", if b.story == Story::Invalid { Value::Null } else { json!(b.email) }),
         ("firstname", json!(b.first)),
         ("lastname", json!(b.last)),
         ("phone", json!(phone)),
@@ -166,7 +182,7 @@ fn northwind(i: usize, now: Millis) -> Person {
         ("company", json!(b.company)),
         ("country", json!(country)),
         ("industry", json!(["COMPUTER_SOFTWARE", "MANUFACTURING", "RETAIL", "LOGISTICS"][i % 4])),
-        ("numemployees", json!(if b.story == Story::DoesNotFit { "12" } else { "140" })),
+        ("numemployees", json!(if b.story == Story::DoesNotFit { "5-25" } else { "100-500" })),
         ("ls_need", json!("Set-up help")),
         ("ls_timeframe", json!("This quarter")),
         ("recent_conversion_date", json!(rfc3339(b.acted))),
@@ -175,19 +191,25 @@ fn northwind(i: usize, now: Millis) -> Person {
         ("ls_consent_at", when(b.acted)),
         ("ls_consent_source", if yes { json!(if b.story == Story::Imported { "IMPORT" } else { "FORM" }) } else { Value::Null }),
         ("ls_consented_email", if yes { json!(b.email) } else { Value::Null }),
-        ("ls_consented_phone", if yes && i % 2 == 0 { json!(phone) } else { Value::Null }),
+        ("ls_consented_phone", if yes && i % 2 == 0 && b.story != Story::OptedOut { json!(phone) } else { Value::Null }),
         ("ls_double_opt_in_at", when(b.acted + 60_000)),
         ("ls_form_url", json!("https://northwind.example/help")),
-        ("hs_email_optout", json!(if b.story == Story::OptedOut { "true" } else { "false" })),
     ]);
-    Person { source: "northwind", recipient: "brightwater", story: b.story, email: b.email.to_lowercase(), agreed: agreed(b.story), fields: record }
+    Person {
+        source: "northwind",
+        recipient: "brightwater",
+        story: b.story,
+        email: b.email.to_lowercase(),
+        agreed: agreed(b.story),
+        fields: record,
+    }
 }
 
 fn lumen(i: usize, now: Millis) -> Person {
     let b = basics(i, now);
     let yes = !matches!(b.story, Story::NoChoice | Story::Nobody);
     let record = fields([
-        ("Email", json!(b.email)),
+        ("Email", if b.story == Story::Invalid { Value::Null } else { json!(b.email) }),
         ("FirstName", json!(b.first)),
         ("LastName", json!(b.last)),
         ("Phone", json!("020 7946 0018")),
@@ -198,7 +220,16 @@ fn lumen(i: usize, now: Millis) -> Person {
         ("Need__c", json!(if b.story == Story::DoesNotFit { "Creative" } else { "Analytics instrumentation" })),
         ("Budget__c", json!("12500.00")),
         ("Last_Form_At__c", json!(rfc3339(b.acted))),
-        ("Partner_Choice__c", json!(if b.story == Story::Nobody { "None" } else if yes { "Tessera" } else { "" })),
+        (
+            "Partner_Choice__c",
+            json!(if b.story == Story::Nobody {
+                "None"
+            } else if yes {
+                "Tessera"
+            } else {
+                ""
+            }),
+        ),
         ("Notice__c", if yes { json!("analytics-2026") } else { Value::Null }),
         ("Consent_At__c", if yes { json!(rfc3339(b.acted)) } else { Value::Null }),
         ("Consent_Source__c", if yes { json!(if b.story == Story::Imported { "Import" } else { "Web form" }) } else { Value::Null }),
@@ -214,11 +245,12 @@ fn webinar_northwind(i: usize, now: Millis) -> Person {
     let b = basics(i, now);
     let yes = !matches!(b.story, Story::NoChoice | Story::Nobody);
     let record = fields([
-        ("email", json!(b.email)),
+        // Neither HubSpot nor Salesforce takes a malformed address; there, such a person has none.
+        ("email", if b.story == Story::Invalid { Value::Null } else { json!(b.email) }),
         ("firstname", json!(b.first)),
         ("lastname", json!(b.last)),
         ("company", json!(b.company)),
-        ("country", json!(if b.story == Story::ElsewhereCountry { "Spain" } else { "Belgium" })),
+        ("country", json!(if b.story == Story::ElsewhereCountry { "Spain" } else { "Germany" })),
         ("industry", json!("RETAIL")),
         ("ls_interest", json!(if b.story == Story::DoesNotFit { "Cloud" } else { "Inventory" })),
         ("recent_conversion_date", json!(rfc3339(b.acted))),
@@ -228,9 +260,15 @@ fn webinar_northwind(i: usize, now: Millis) -> Person {
         ("ls_consent_source", if yes { json!(if b.story == Story::Imported { "IMPORT" } else { "FORM" }) } else { Value::Null }),
         ("ls_consented_email", if yes { json!(b.email) } else { Value::Null }),
         ("ls_form_url", json!("https://northwind.example/webinar")),
-        ("hs_email_optout", json!(if b.story == Story::OptedOut { "true" } else { "false" })),
     ]);
-    Person { source: "northwind", recipient: "orchard", story: b.story, email: b.email.to_lowercase(), agreed: agreed(b.story), fields: record }
+    Person {
+        source: "northwind",
+        recipient: "orchard",
+        story: b.story,
+        email: b.email.to_lowercase(),
+        agreed: agreed(b.story),
+        fields: record,
+    }
 }
 
 fn webinar_orchard(i: usize, now: Millis) -> Person {
@@ -241,12 +279,28 @@ fn webinar_orchard(i: usize, now: Millis) -> Person {
         ("party.name", json!(format!("{} {}", b.first, b.last))),
         ("party.email", json!(b.email)),
         ("party.website", json!(format!("https://{}", b.domain))),
-        ("party.country", json!(if b.story == Story::ElsewhereCountry { "ES" } else { "NL" })),
+        ("party.country", json!(if b.story == Story::ElsewhereCountry { "US" } else { "NL" })),
         ("start_date", json!(day(b.acted))),
         ("description", if yes { json!("webinar-orchard-2026") } else { Value::Null }),
-        ("comment", json!(if b.story == Story::Imported { "imported" } else if yes { "cloud" } else { "" })),
+        (
+            "comment",
+            json!(if b.story == Story::Imported {
+                "imported"
+            } else if yes {
+                "cloud"
+            } else {
+                ""
+            }),
+        ),
     ]);
     // Tryton keeps no opt-out of its own; who opted out there simply did not tick anything.
     let story = b.story;
-    Person { source: "orchard", recipient: "northwind", story, email: b.email.to_lowercase(), agreed: yes && story != Story::Imported, fields: record }
+    Person {
+        source: "orchard",
+        recipient: "northwind",
+        story,
+        email: b.email.to_lowercase(),
+        agreed: yes && story != Story::Imported,
+        fields: record,
+    }
 }

@@ -84,7 +84,8 @@ pub fn without_consent(systems: &[System], people: &[Person]) -> usize {
     let receiving = systems.iter().filter(|s| s.receives);
     receiving
         .map(|system| {
-            let agreed: BTreeSet<&str> = people.iter().filter(|p| p.agreed && p.recipient == system.name).map(|p| p.email.as_str()).collect();
+            let agreed: BTreeSet<&str> =
+                people.iter().filter(|p| p.agreed && p.recipient == system.name).map(|p| p.email.as_str()).collect();
             system.ours().filter(|r| !agreed.contains(system.email(r).as_str())).count()
         })
         .sum()

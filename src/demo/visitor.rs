@@ -26,7 +26,8 @@ pub async fn connect(link: &str) -> Result<String> {
     for _ in 0..STEPS {
         let mut request = Request::new(next.0, url.to_string());
         if next.0 == Method::Post {
-            request = request.header("content-type", "application/x-www-form-urlencoded").header("origin", url.origin().ascii_serialization());
+            request =
+                request.header("content-type", "application/x-www-form-urlencoded").header("origin", url.origin().ascii_serialization());
             request.body = next.1.clone().into_bytes();
         }
         let cookies: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -43,7 +44,19 @@ pub async fn connect(link: &str) -> Result<String> {
         }
         let page = String::from_utf8_lossy(&answer.body).into_owned();
         if !answer.is_success() {
-            return Err(Error::System(format!("{} answered {}", url.path(), answer.status)));
+            let said: String = page
+                .split('<')
+                .filter_map(|part| part.split_once('>'))
+                .map(|(_, text)| text.trim())
+                .filter(|t| !t.is_empty())
+                .collect::<Vec<_>>()
+                .join(" ");
+            return Err(Error::System(format!(
+                "{} answered {}: {}",
+                url.path(),
+                answer.status,
+                said.chars().take(400).collect::<String>()
+            )));
         }
         let Some((action, body)) = form(&page) else { return Ok(page) };
         url = url.join(&action).map_err(|_| Error::System("a form leads nowhere".into()))?;

@@ -77,6 +77,10 @@ pub async fn keep(
             }
         }
     }
+    // Version and state only: the overlap of the next polls must not raise it again.
+    let state = |record: &Record| if record.state == State::Live { "live" } else { "gone" };
+    let seen: Vec<Value> = ours.iter().map(|(_, _, record)| json!([record.id, record.version, "", Value::Null, state(record)])).collect();
+    leads::save_records(tx, line.name(), mapping.object(), &Value::from(seen), now).await?;
     if !gone.is_empty() {
         shares::remote_gone(tx, line.name(), &Value::from(gone)).await?;
     }
@@ -127,8 +131,8 @@ pub async fn move_shares(tx: &mut Tx, ctx: &Context, moved: &[(&Share, Stand)], 
         if let Some(reason) = &to.reason {
             body = body.code("reason", reason);
         }
-        if let Some(amount) = &to.amount {
-            body = body.amount("amount", amount);
+        if let Some(amount) = to.amount.as_deref().and_then(money) {
+            body = body.amount("amount", &amount);
         }
         entries.agreement(&share.agreement, "share.moved", body)?;
     }
@@ -136,6 +140,14 @@ pub async fn move_shares(tx: &mut Tx, ctx: &Context, moved: &[(&Share, Stand)], 
         shares::release(tx, &Value::from(over)).await?;
     }
     Ok(())
+}
+
+/// An amount as the ledger writes it, with a point; `None` for what is no amount of money.
+fn money(text: &str) -> Option<String> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "00"));
+    let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
+    let unsigned = whole.strip_prefix('-').unwrap_or(whole);
+    (digits(unsigned) && unsigned.len() <= 15 && digits(part)).then(|| format!("{whole}.{}", &part[..part.len().min(4)]))
 }
 
 /// Asks for the news of shares to be written into their sharers' records.

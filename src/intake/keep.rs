@@ -7,7 +7,7 @@ use leadshare_connectors::sdk::{Record, State};
 use serde_json::{Value, json};
 
 use super::read::marker_field;
-use crate::clock::Millis;
+use crate::clock::{Millis, SECOND};
 use crate::context::Context;
 use crate::decide;
 use crate::errors::{Error, Result};
@@ -124,7 +124,10 @@ fn sort_out(
     let end = |outcome, reason: &str| Sorted::Ended(outcome, reason.to_owned());
     match &record.state {
         State::Deleted => {
-            return end(ChangeOutcome::Gone, if hint.kind == "privacy_deleted" { "privacy_deleted_at_source" } else { "deleted_at_source" });
+            return end(
+                ChangeOutcome::Gone,
+                if hint.kind == "privacy_deleted" { "privacy_deleted_at_source" } else { "deleted_at_source" },
+            );
         }
         State::Merged(_) => return end(ChangeOutcome::Gone, "merged_at_source"),
         State::Live => {}
@@ -142,8 +145,9 @@ fn sort_out(
     };
     // Sharing starts with what people did from the moment of connecting on.
     let acted = [record.created_at, lead.consent.given_at].into_iter().flatten().max();
+    // Some vendors keep whole seconds.
     if let (Some(from), Some(acted)) = (share_from, acted)
-        && acted < from
+        && acted < from - from.rem_euclid(SECOND)
         && known.is_none_or(|k| k.3.is_none())
     {
         return end(ChangeOutcome::Untracked, "before_sharing_started");

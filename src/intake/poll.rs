@@ -86,15 +86,15 @@ impl Sink for Pages<'_> {
         let state = |record: &Record| if record.state == State::Live { "live" } else { "gone" };
         let polled = Value::from(records.iter().map(|r| json!([r.id, r.version, state(r)])).collect::<Vec<_>>());
         let mut tx = self.ctx.db.begin().await?;
-        let hints: Vec<Raise> = if self.line.role().shares() {
-            let seen = dirty::already_seen(&mut tx, self.line.name(), self.object, &polled).await?;
-            records.into_iter().filter(|r| !seen.contains(&r.id)).map(|r| hint(self.object, r)).collect()
-        } else {
+        let seen = dirty::already_seen(&mut tx, self.line.name(), self.object, &polled).await?;
+        let mut new: Vec<Record> = records.into_iter().filter(|r| !seen.contains(&r.id)).collect();
+        if !self.line.role().shares() {
             // Only our own records are looked at here; the ids of all others are forgotten at once.
-            let ids = Value::from(records.iter().map(|r| json!([r.id])).collect::<Vec<_>>());
+            let ids = Value::from(new.iter().map(|r| json!([r.id])).collect::<Vec<_>>());
             let ours = shares::remote_by_id(&self.ctx.db, self.line.name(), self.object, &ids).await?;
-            records.into_iter().filter(|r| ours.iter().any(|o| o.remote_id.as_ref() == Some(&r.id))).map(|r| hint(self.object, r)).collect()
-        };
+            new.retain(|r| ours.iter().any(|o| o.remote_id.as_ref() == Some(&r.id)));
+        }
+        let hints: Vec<Raise> = new.into_iter().map(|r| hint(self.object, r)).collect();
         self.raised += hints.len();
         dirty::raise(&mut tx, self.line.name(), &hints, now).await?;
         dirty::save_cursor(&mut tx, self.line.name(), self.object, Some(cursor.0.to_string()), now).await?;

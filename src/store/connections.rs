@@ -255,3 +255,10 @@ const SET_SETTING: &str = "INSERT INTO settings (name, value) VALUES ($1, $2) ON
 pub async fn set_setting(db: &Db, name: &str, value: &str) -> Result<()> {
     db.exec(SET_SETTING, args![name, value]).await.map(|_| ())
 }
+
+const DROP_SETTING: &str = "DELETE FROM settings WHERE name = $1";
+
+/// Forgets a setting.
+pub async fn drop_setting(db: &Db, name: &str) -> Result<()> {
+    db.exec(DROP_SETTING, args![name]).await.map(|_| ())
+}

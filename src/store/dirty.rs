@@ -137,9 +137,10 @@ pub async fn pending(db: &Db) -> Result<Vec<(String, i64, i64)>> {
 
 const SEEN: &str = "SELECT item.value ->> 0 FROM json_each(CAST($3 AS TEXT)) AS item
   JOIN records ON records.connection = $1 AND records.object = $2 AND records.remote_id = item.value ->> 0
-  WHERE records.version = item.value ->> 1 AND records.state = item.value ->> 2";
+  WHERE (records.version = item.value ->> 1 OR records.version LIKE (item.value ->> 1) || '/%') AND records.state = item.value ->> 2";
 
-/// Of polled (id, version, state), the ids that were taken in at just that version.
+/// Of polled (id, version, state), the ids that were taken in at just that version. A record that
+/// was followed has a version of its own, a slash, and that of what it was turned into.
 pub async fn already_seen(tx: &mut Tx, connection: &str, object: &str, polled: &Value) -> Result<Vec<String>> {
     Ok(tx.rows::<(String,)>(SEEN, args![connection, object, polled.clone()]).await?.into_iter().map(|(id,)| id).collect())
 }

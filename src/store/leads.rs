@@ -90,6 +90,22 @@ pub async fn one(db: &Db, id: &str) -> Result<Option<StoredLead>> {
     Ok(db.row::<LeadRow>(LEAD, args![id]).await?.map(lead))
 }
 
+const BY_IDENTITY: &str = "SELECT leads.id, leads.person, leads.partner, leads.connection, leads.object, leads.remote_id, leads.data, leads.taken_at, leads.updated_at
+  FROM leads JOIN identities ON identities.person = leads.person WHERE identities.hash = $1 ORDER BY leads.updated_at DESC LIMIT 1";
+
+/// The newest lead of the person behind an identity's hash.
+pub async fn by_identity(db: &Db, hash: &str) -> Result<Option<StoredLead>> {
+    Ok(db.row::<LeadRow>(BY_IDENTITY, args![hash]).await?.map(lead))
+}
+
+const BY_RECORD: &str = "SELECT id, person, partner, connection, object, remote_id, data, taken_at, updated_at FROM leads
+  WHERE remote_id = $1 ORDER BY updated_at DESC LIMIT 1";
+
+/// The newest lead whose record at its source has this id.
+pub async fn by_record(db: &Db, remote_id: &str) -> Result<Option<StoredLead>> {
+    Ok(db.row::<LeadRow>(BY_RECORD, args![remote_id]).await?.map(lead))
+}
+
 const SAVE_DECISIONS: &str = "INSERT INTO decisions (id, lead, change, at, outcome, reason, inputs, body)
   SELECT value ->> 0, value ->> 1, value ->> 2, $2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 FROM json_each(CAST($1 AS TEXT))";
 

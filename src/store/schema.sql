@@ -113,7 +113,7 @@ CREATE TABLE changes (
 ) {strict};
 CREATE INDEX changes_lead ON changes (lead, ended_at);
 CREATE INDEX changes_ended ON changes (ended_at);
-CREATE INDEX changes_record ON changes (connection, object, remote_id);
+CREATE INDEX changes_record ON changes (remote_id);
 
 -- One data key per person: destroying it erases the person everywhere.
 CREATE TABLE people (
@@ -159,6 +159,7 @@ CREATE TABLE leads (
   UNIQUE (connection, object, remote_id)
 ) {strict};
 CREATE INDEX leads_person ON leads (person);
+CREATE INDEX leads_record ON leads (remote_id);
 CREATE INDEX leads_updated ON leads (updated_at);
 
 CREATE TABLE suppressions (

@@ -311,3 +311,11 @@ const BUDGETS: &str = "SELECT connection, budget, blocked_until, window_start, u
 pub async fn budgets(db: &Db) -> Result<Vec<BudgetLine>> {
     db.rows(BUDGETS, args![]).await
 }
+
+const CHANGES_OF_RECORD: &str = "SELECT id, connection, object, remote_id, hints, taken_at, ended_at, outcome, reason, lead FROM changes
+  WHERE remote_id = $1 ORDER BY ended_at, id LIMIT 100";
+
+/// The changes of a record at a vendor, oldest first, also when it never became a lead.
+pub async fn changes_of_record(db: &Db, remote_id: &str) -> Result<Vec<ChangeLine>> {
+    Ok(db.rows::<ChangeRow>(CHANGES_OF_RECORD, args![remote_id]).await?.into_iter().map(change).collect())
+}

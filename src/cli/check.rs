@@ -1,0 +1,53 @@
+//! `leadshare check`: everything that can be found before the daemon runs.
+
+use std::path::Path;
+
+use super::{build, report};
+use crate::config::Config;
+use crate::errors::Result;
+use crate::publish;
+use crate::store::connections;
+use crate::{oauth, summary};
+
+/// Checks files, and connections when asked to.
+pub async fn check(path: &Path, ask: bool, json: bool) -> Result<bool> {
+    let config = match Config::load(Some(path), std::env::vars()) {
+        Ok(config) => config,
+        Err(found) => {
+            report(&found, json);
+            return Ok(false);
+        }
+    };
+    let found = publish::read(&config).diagnostics;
+    let mut well = report(&found, json && !ask);
+    if ask && well {
+        let ctx = build(&config).await?.ctx;
+        let mut all = Vec::new();
+        for (name, line) in &ctx.lines {
+            let state = connections::one(&ctx.db, name).await?.map_or_else(|| "new".to_owned(), |c| c.state);
+            if state != "connected" {
+                well &= state == "paused";
+                println!("{name}: {state}: run `leadshare connect {name}`");
+                continue;
+            }
+            for needs in summary::needs(&ctx, line) {
+                for finding in oauth::check::check(&ctx, name, &needs).await? {
+                    well &= finding.ok;
+                    if !json {
+                        println!("{name}: {} {}", if finding.ok { "ok" } else { "NO" }, finding.what);
+                        if let Some(fix) = finding.fix.as_ref().filter(|_| !finding.ok) {
+                            println!("    {fix}");
+                        }
+                    }
+                    all.push(serde_json::json!({ "connection": name, "finding": finding }));
+                }
+            }
+        }
+        if json {
+            println!("{}", serde_json::json!({ "diagnostics": found, "connections": all }));
+        }
+    } else if well && !json {
+        println!("All is well: {} connections, program {:?}.", config.connections.len(), config.program.name);
+    }
+    Ok(well)
+}

@@ -1,0 +1,186 @@
+//! `leadshare lead show`: the whole trace of one lead, in words that need no further question.
+
+use serde_json::{Value, json};
+
+use super::open;
+use crate::clock::{Clock, Millis, rfc3339};
+use crate::config::Config;
+use crate::decide;
+use crate::errors::{Error, Result};
+use crate::model::decision::Decision;
+use crate::store::views::{self, Before};
+use crate::store::{Db, leads};
+use crate::vault::Identity;
+
+/// What can be done with leads.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Shows everything that happened to one lead, and why.
+    Show {
+        /// Our id of the lead, the id of its record at the source, or the person's e-mail address.
+        lead: Option<String>,
+        /// Lists the newest leads instead.
+        #[arg(long)]
+        list: bool,
+        /// Lists only changes that ended so, such as `no_consent`.
+        #[arg(long, requires = "list")]
+        outcome: Option<String>,
+    },
+}
+
+/// Does it.
+pub async fn run(command: Command, config: &Config, json: bool) -> Result<bool> {
+    let Command::Show { lead, list, outcome } = command;
+    let db = open(config).await?;
+    match lead {
+        Some(wanted) if !list => show(&db, config, &wanted, json).await,
+        None if !list => Err(Error::BadRequest("name a lead, or ask for --list".into())),
+        _ => newest(&db, outcome.as_deref().unwrap_or_default(), json).await,
+    }
+}
+
+async fn newest(db: &Db, outcome: &str, json: bool) -> Result<bool> {
+    let from = Before { at: Clock::system().now() + 1, id: String::new() };
+    let changes = views::changes(db, &from, outcome, 40).await?;
+    if json {
+        let rows: Vec<Value> = changes.iter().map(|c| json!({ "at": rfc3339(c.ended_at), "connection": c.connection, "record": c.remote_id, "outcome": c.outcome, "reason": c.reason, "lead": c.lead })).collect();
+        println!("{}", json!({ "changes": rows }));
+        return Ok(true);
+    }
+    if changes.is_empty() {
+        println!("Nothing has been taken in yet.");
+    }
+    for c in changes {
+        println!(
+            "{}  {:<12} {:<12} {:<11} {:<36}  {}",
+            at(c.ended_at),
+            c.connection,
+            short(&c.remote_id, 12),
+            c.outcome,
+            c.lead.unwrap_or_default(),
+            c.reason
+        );
+    }
+    Ok(true)
+}
+
+async fn show(db: &Db, config: &Config, wanted: &str, json: bool) -> Result<bool> {
+    let found = if let Some(lead) = leads::one(db, wanted).await? {
+        Some(lead)
+    } else if wanted.contains('@') {
+        // The address is hashed as it was when the lead came; nothing is searched in clear.
+        leads::by_identity(db, &config.vault()?.blind.hash(Identity::Email, &wanted.trim().to_lowercase())).await?
+    } else {
+        leads::by_record(db, wanted).await?
+    };
+    let Some(lead) = found else {
+        return refused_before_it_was_one(db, wanted).await;
+    };
+    let changes = views::changes_of(db, &lead.id).await?;
+    let decisions = views::decisions_of(db, &lead.id).await?;
+    let shares = views::shares_of_lead(db, &lead.id).await?;
+    let events = views::events_of(db, &lead.id).await?;
+    let deliveries = views::deliveries_of(db, &lead.id).await?;
+    let attempts = views::attempts_of(db, &lead.id).await?;
+    let consents = views::consents_of(db, &lead.id).await?;
+    if json {
+        let decided: Vec<Value> = decisions
+            .iter()
+            .map(|d| json!({ "id": d.0, "at": rfc3339(d.1), "decision": serde_json::from_str::<Value>(&d.4).unwrap_or_default() }))
+            .collect();
+        let moved: Vec<Value> = events
+            .iter()
+            .map(|e| json!({ "share": e.0, "at": rfc3339(e.1), "status": e.2, "progress": e.3, "reason": e.4, "said_by": e.5 }))
+            .collect();
+        let ways: Vec<Value> = deliveries
+            .iter()
+            .map(|d| json!({ "share": d.0, "way": d.1, "state": d.2, "wanted": d.3, "done": d.4, "error": d.7 }))
+            .collect();
+        let taken: Vec<Value> = changes
+            .iter()
+            .map(|c| json!({ "at": rfc3339(c.ended_at), "outcome": c.outcome, "reason": c.reason, "hints": c.hints }))
+            .collect();
+        println!(
+            "{}",
+            json!({ "lead": lead.id, "source": lead.partner, "connection": lead.connection, "record": lead.remote_id, "changes": taken, "decisions": decided, "events": moved, "deliveries": ways })
+        );
+        return Ok(true);
+    }
+    println!("Lead {}", lead.id);
+    println!(
+        "  shared by {} through {} ({} {}), first taken in {}, last changed {}",
+        lead.partner,
+        lead.connection,
+        lead.object,
+        lead.remote_id,
+        at(lead.taken_at),
+        at(lead.updated_at)
+    );
+    println!("\nWhat was taken in");
+    for c in changes.iter().rev() {
+        let folded = if c.hints > 1 { format!(" ({} hints)", c.hints) } else { String::new() };
+        println!("  {}  {:<11} {}{folded}", at(c.ended_at), c.outcome, c.reason);
+    }
+    for d in decisions.iter().take(3) {
+        println!("\nDecided {}", at(d.1));
+        match serde_json::from_str::<Decision>(&d.4) {
+            Ok(decision) => println!("{}", indent(&decide::explain(&decision))),
+            Err(_) => println!("  {}: {} (written by another version)", d.2, d.3),
+        }
+    }
+    for share in &shares {
+        println!("\nShared with {} under {}", share.recipient, share.agreement);
+        if let Some(remote) = &share.remote_id {
+            println!("  there it is record {remote} on {} ({})", share.connection, share.made.as_deref().unwrap_or("unknown"));
+        }
+        for consent in consents.iter().filter(|c| c.1 == share.id) {
+            println!("  proof kept: {}{}", consent.2, consent.3.as_ref().map(|c| format!(" by {c}")).unwrap_or_default());
+        }
+        for event in events.iter().filter(|e| e.0 == share.id) {
+            let reason = event.4.as_ref().map(|r| format!(" because {r}")).unwrap_or_default();
+            println!("  {}  {} / {}{reason}  (said by {})", at(event.1), event.2, event.3, event.5);
+        }
+        for d in deliveries.iter().filter(|d| d.0 == share.id) {
+            let to = if d.1 == "out" { "to the recipient" } else { "news to the sharer" };
+            let state = match (d.2.as_str(), d.3 > d.4) {
+                ("open", true) => format!("waits until {}{}", at(d.5), d.7.as_ref().map(|e| format!(" ({e})")).unwrap_or_default()),
+                ("open", false) => "up to date".to_owned(),
+                (state, _) => format!("{state}{}", d.7.as_ref().map(|e| format!(": {e}")).unwrap_or_default()),
+            };
+            println!("  delivery {to}: version {} of {}, {state}", d.4, d.3);
+        }
+        for a in attempts.iter().rev().filter(|a| a.0 == share.id) {
+            let code = a.6.as_ref().map(|c| format!(" ({c})")).unwrap_or_default();
+            println!("  {}  tried {} version {}: {}{code}, {} ms", at(a.3), a.1, a.2, a.5, a.4);
+        }
+    }
+    if shares.is_empty() {
+        println!("\nIt was not shared.");
+    }
+    Ok(true)
+}
+
+/// A record that never became a lead has changes only.
+async fn refused_before_it_was_one(db: &Db, record: &str) -> Result<bool> {
+    let changes = views::changes_of_record(db, record).await?;
+    if changes.is_empty() {
+        return Err(Error::NotFound("no lead goes by that id, record or address; `leadshare lead show --list` shows the newest".into()));
+    }
+    println!("Record {record} never became a lead.");
+    for c in changes {
+        println!("  {}  {}: {:<11} {}", at(c.ended_at), c.connection, c.outcome, c.reason);
+    }
+    Ok(true)
+}
+
+fn at(time: Millis) -> String {
+    rfc3339(time - time.rem_euclid(1_000)).replace('T', " ")
+}
+
+fn short(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| if line.is_empty() { String::new() } else { format!("  {line}") }).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,63 @@
+//! `leadshare ledger verify`.
+
+use std::path::PathBuf;
+
+use indicatif::ProgressBar;
+
+use super::open;
+use crate::config::Config;
+use crate::errors::{Error, Result};
+use crate::sealer;
+use crate::store::ledger;
+
+/// What can be done with the ledger.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Reads every entry again and says whether anything was altered, removed, reordered or cut.
+    Verify {
+        /// Checkpoints that were kept outside this machine: they find what a rewritten store would hide.
+        #[arg(long = "checkpoint")]
+        checkpoints: Vec<PathBuf>,
+    },
+    /// Prints the newest checkpoint, to be kept outside.
+    Checkpoint,
+}
+
+/// Does it.
+pub async fn run(command: Command, config: &Config, json: bool) -> Result<bool> {
+    let db = open(config).await?;
+    match command {
+        Command::Checkpoint => {
+            let newest = ledger::checkpoints(&db).await?.pop().ok_or_else(|| Error::NotFound("nothing has been sealed yet".into()))?;
+            print!("{newest}");
+            Ok(true)
+        }
+        Command::Verify { checkpoints } => {
+            let read = |path: &PathBuf| std::fs::read_to_string(path).map_err(|e| Error::BadRequest(format!("{}: {e}", path.display())));
+            let outside = checkpoints.iter().map(read).collect::<Result<Vec<String>>>()?;
+            let bar = if json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+            let report = sealer::verify(&db, &outside, &config.ledger_keys()?, |n| bar.set_message(format!("{n} entries"))).await?;
+            bar.finish_and_clear();
+            if json {
+                println!("{}", serde_json::to_string(&report).unwrap_or_default());
+                return Ok(report.ok());
+            }
+            println!("{} sealed entries read, {} not sealed yet, {} checkpoints fit.", report.sealed, report.unsealed, report.checkpoints);
+            for problem in &report.problems {
+                println!("NO {problem}");
+            }
+            if report.more > 0 {
+                println!("NO and {} more", report.more);
+            }
+            println!(
+                "{}",
+                if report.ok() {
+                    "Nothing was altered, removed, reordered or cut."
+                } else {
+                    "The ledger is not what was sealed: do not go on before you know why."
+                }
+            );
+            Ok(report.ok())
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Commands: what can be typed, and nothing else. Each command calls what the daemon is made of.
+//!
+//! Exit codes everywhere: 0 all is well, 1 something was found or failed, 2 the command was wrong.
+
+mod agreement;
+mod check;
+mod connect;
+mod demo;
+mod lead;
+mod ledger;
+mod mapping;
+mod run;
+mod sandbox;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::daemon::{self, Built};
+use crate::errors::{Diagnostic, Error, Result, Severity};
+use crate::store::{Db, connections};
+
+/// Shares leads between partner companies' systems, under their agreements and with consent proven.
+#[derive(Debug, Parser)]
+#[command(name = "leadshare", version, about, propagate_version = true)]
+struct Cli {
+    /// The configuration file.
+    #[arg(long, short, global = true, env = "LEADSHARE_CONFIG", default_value = "/etc/leadshare/leadshare.toml")]
+    config: PathBuf,
+    /// Prints JSON instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the daemon until told to stop.
+    Run,
+    /// Shows the whole of it at work on simulated systems: no account and no network needed.
+    Demo {
+        /// Ends when every lead has reached its end state on both sides.
+        #[arg(long)]
+        once: bool,
+        /// How many records the sharing partners have.
+        #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(8..=200_000))]
+        leads: u32,
+        /// Keeps the store and the configuration in this folder.
+        #[arg(long)]
+        data: Option<PathBuf>,
+    },
+    /// Checks configuration, program files, mappings and, with --connections, every connection.
+    Check {
+        /// Also asks every connected system whether it lets us do what its mapping needs.
+        #[arg(long)]
+        connections: bool,
+    },
+    /// Prints a link for a partner: whoever opens it connects that partner's system.
+    Connect {
+        /// The partner, or one of its connections.
+        partner: String,
+        /// Hours that the link is good for.
+        #[arg(long, default_value_t = 72, value_parser = clap::value_parser!(u16).range(1..=720))]
+        hours: u16,
+    },
+    /// Stops all reading and delivering, at once; hints are still taken in and wait.
+    Stop {
+        /// Why, for those who find it stopped.
+        #[arg(long, default_value = "stopped by an operator")]
+        reason: String,
+    },
+    /// Goes on after a stop.
+    Resume,
+    /// Mapping files.
+    Mapping {
+        #[command(subcommand)]
+        command: mapping::Command,
+    },
+    /// Agreement files.
+    Agreement {
+        #[command(subcommand)]
+        command: agreement::Command,
+    },
+    /// Leads.
+    Lead {
+        #[command(subcommand)]
+        command: lead::Command,
+    },
+    /// The ledger.
+    Ledger {
+        #[command(subcommand)]
+        command: ledger::Command,
+    },
+    /// Serves one vendor's simulator, to try against with the vendor's own client.
+    Sandbox {
+        /// The vendor.
+        vendor: String,
+        /// Where to listen.
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: SocketAddr,
+        /// Feeds ids and codes.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Prints completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the runtime does not start: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    match runtime.block_on(dispatch(cli)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(if matches!(error, Error::BadRequest(_)) { 2 } else { 1 })
+        }
+    }
+}
+
+/// Answers whether all was well.
+async fn dispatch(cli: Cli) -> Result<bool> {
+    let (path, json) = (cli.config, cli.json);
+    match cli.command {
+        Command::Run => run::run(&load(&path)?, &path).await,
+        Command::Demo { once, leads, data } => demo::demo(once, leads as usize, data, json).await,
+        Command::Check { connections } => check::check(&path, connections, json).await,
+        Command::Connect { partner, hours } => connect::connect(&load(&path)?, &partner, hours, json).await,
+        Command::Stop { reason } => switch(&load(&path)?, Some(&reason)).await,
+        Command::Resume => switch(&load(&path)?, None).await,
+        Command::Mapping { command } => mapping::run(command, &path, json).await,
+        Command::Agreement { command } => agreement::run(command, &path, json),
+        Command::Lead { command } => lead::run(command, &load(&path)?, json).await,
+        Command::Ledger { command } => ledger::run(command, &load(&path)?, json).await,
+        Command::Sandbox { vendor, listen, seed } => sandbox::sandbox(&vendor, listen, seed, json).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "leadshare", &mut std::io::stdout());
+            Ok(true)
+        }
+    }
+}
+
+fn load(path: &std::path::Path) -> Result<Config> {
+    Config::load(Some(path), std::env::vars()).map_err(Error::Files)
+}
+
+/// The store, for commands that only read or flip a switch.
+async fn open(config: &Config) -> Result<Db> {
+    Db::open(config.store_url().expose()).await
+}
+
+/// Everything built, for commands that speak to vendors.
+async fn build(config: &Config) -> Result<Built> {
+    daemon::build(config, &Clock::system()).await
+}
+
+async fn switch(config: &Config, reason: Option<&str>) -> Result<bool> {
+    let db = open(config).await?;
+    match reason {
+        Some(reason) => {
+            connections::set_setting(&db, "stopped", reason).await?;
+            println!("Stopped: nothing is read or delivered until `leadshare resume`. Hints are still taken in and wait.");
+        }
+        None => {
+            connections::drop_setting(&db, "stopped").await?;
+            println!("Going on.");
+        }
+    }
+    Ok(true)
+}
+
+/// Prints diagnostics; answers whether there was no error among them.
+fn report(found: &[Diagnostic], json: bool) -> bool {
+    if json {
+        println!("{}", serde_json::json!({ "diagnostics": found }));
+    } else {
+        for diagnostic in found {
+            eprintln!("{diagnostic}");
+        }
+    }
+    found.iter().all(|d| d.severity < Severity::Error)
+}

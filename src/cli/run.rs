@@ -1,0 +1,125 @@
+//! `leadshare run`: the daemon as a service.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use notify::Watcher;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::context::Context;
+use crate::errors::{Error, Result, Severity};
+use crate::web::{self, WebState, auth::AdminAuth};
+use crate::{daemon, metrics, service, summary, telemetry};
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(config: &Config, path: &Path) -> Result<bool> {
+    telemetry::init(&config.log)?;
+    let page = metrics::Page::install()?;
+    let clock = Clock::system();
+    let _only = daemon::only_one(config)?;
+    let built = daemon::build(config, &clock).await?;
+    for problem in &built.diagnostics {
+        if problem.severity == Severity::Error {
+            tracing::error!(file = problem.file, line = problem.line, code = problem.code, "{}", problem.message);
+        }
+    }
+    let ctx = built.ctx;
+    let stop = CancellationToken::new();
+    let listener = tokio::net::TcpListener::bind(config.server.listen).await;
+    let listener = listener.map_err(|e| Error::System(format!("{} cannot be listened on: {e}", config.server.listen)))?;
+    let web = tokio::spawn(serve(listener, config, &ctx, &stop)?);
+    let work = tokio::spawn(daemon::work(ctx.clone(), built.signer, stop.clone()));
+    let reloads = tokio::spawn(reload(ctx.clone(), config.clone(), stop.clone()));
+    tracing::info!(listen = %config.server.listen, connections = ctx.lines.len(), store = ctx.db.engine(), config = %path.display(), "running");
+    service::ready("running");
+
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| Error::System(e.to_string()))?;
+    let beat = std::time::Duration::from_millis(service::watchdog().unwrap_or(5_000) as u64);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            ended = tokio::signal::ctrl_c() => if ended.is_ok() { break },
+            () = tokio::time::sleep(beat) => {
+                service::alive();
+                page.upkeep();
+            }
+        }
+    }
+    tracing::info!("stopping: turns under way are ended first");
+    service::stopping();
+    stop.cancel();
+    let drained = tokio::time::timeout(std::time::Duration::from_millis(daemon::DRAIN as u64), async {
+        let _ = work.await;
+        let _ = web.await;
+        let _ = reloads.await;
+    });
+    if drained.await.is_err() {
+        tracing::warn!("not everything ended in time; what is left is taken up again after its lease");
+    }
+    ctx.db.close().await;
+    Ok(true)
+}
+
+fn serve(
+    listener: tokio::net::TcpListener,
+    config: &Config,
+    ctx: &Arc<Context>,
+    stop: &CancellationToken,
+) -> Result<impl Future<Output = ()> + use<>> {
+    let admin = match &config.server.admin_password {
+        Some(password) => AdminAuth::Password(password.to_secret_string()),
+        None => {
+            tracing::info!("the operator's pages are closed: set server.admin_password to open them");
+            AdminAuth::Password(URL_SAFE.encode(ctx.clock.secret::<32>().map_err(|e| Error::System(e.to_string()))?).into())
+        }
+    };
+    let router = web::router(WebState { ctx: ctx.clone(), listen: config.server.listen, admin, summary: summary::summarise() })?;
+    let stop = stop.clone();
+    Ok(async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the web stopped");
+        }
+    })
+}
+
+/// Publishes changed files when told by SIGHUP or when a folder changes.
+async fn reload(ctx: Arc<Context>, config: Config, stop: CancellationToken) {
+    let (changed, mut heard) = tokio::sync::mpsc::channel::<()>(1);
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|e| !e.kind.is_access()) {
+            // Full means that a reload is due already.
+            let _ = changed.try_send(());
+        }
+    });
+    let _watcher = watcher.map(|mut watcher| {
+        for dir in [&config.program.dir, &config.program.mappings_dir] {
+            if let Err(error) = watcher.watch(dir, notify::RecursiveMode::Recursive) {
+                tracing::warn!(dir = %dir.display(), %error, "the folder cannot be watched: reload by SIGHUP");
+            }
+        }
+        watcher
+    });
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = hangup.recv() => {}
+            Some(()) = heard.recv() => {
+                // An editor writes a file in several steps.
+                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+                while heard.try_recv().is_ok() {}
+            }
+        }
+        service::reloading();
+        if let Err(error) = daemon::reload(&ctx, &config).await {
+            tracing::error!(%error, "the files could not be published; the rules before stay in force");
+        }
+        service::ready("running");
+    }
+}

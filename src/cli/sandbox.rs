@@ -1,0 +1,47 @@
+//! `leadshare sandbox`: one vendor's simulator, alone.
+
+use std::net::SocketAddr;
+
+use leadshare_connectors::sdk::App;
+
+use crate::clock::Clock;
+use crate::errors::{Error, Result, did_you_mean};
+use crate::sandbox::Served;
+
+/// Serves until told to stop. Prints the address, an app and a token to try it with.
+pub async fn sandbox(vendor: &str, listen: SocketAddr, seed: u64, json: bool) -> Result<bool> {
+    let Some(entry) = leadshare_connectors::by_name(vendor) else {
+        let known: Vec<&str> = leadshare_connectors::all().iter().map(|e| e.name).collect();
+        let near = did_you_mean(vendor, known.iter().copied()).map(|n| format!("did you mean {n}? ")).unwrap_or_default();
+        return Err(Error::BadRequest(format!("no vendor is called {vendor:?}: {near}there are {}", known.join(", "))));
+    };
+    if !listen.ip().is_loopback() {
+        return Err(Error::BadRequest(format!("a simulator listens on this machine only, not on {listen}: use 127.0.0.1")));
+    }
+    let clock = Clock::system();
+    let listener =
+        tokio::net::TcpListener::bind(listen).await.map_err(|e| Error::System(format!("{listen} cannot be listened on: {e}")))?;
+    let mut made = (entry.sandbox)(seed);
+    made.register(App {
+        client_id: "sandbox-app".into(),
+        client_secret: "sandbox-secret".into(),
+        redirect_uri: "http://127.0.0.1:8080/oauth/callback".into(),
+        webhook_url: None,
+    });
+    let token = made.token(clock.now());
+    let served = Served::start(made, listener, &clock)?;
+    if json {
+        println!(
+            "{}",
+            serde_json::json!({ "url": served.url(), "token": token, "client_id": "sandbox-app", "client_secret": "sandbox-secret" })
+        );
+    } else {
+        println!(
+            "{} (simulated) at {}\n  token          {token}\n  client id      sandbox-app\n  client secret  sandbox-secret\nPress Ctrl-C to end.",
+            (entry.connector)().manifest().title,
+            served.url()
+        );
+    }
+    tokio::signal::ctrl_c().await.map_err(|e| Error::System(e.to_string()))?;
+    Ok(true)
+}
