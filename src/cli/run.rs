@@ -32,7 +32,7 @@ pub async fn run(config: &Config, path: &Path) -> Result<bool> {
     let stop = CancellationToken::new();
     let listener = tokio::net::TcpListener::bind(config.server.listen).await;
     let listener = listener.map_err(|e| Error::System(format!("{} cannot be listened on: {e}", config.server.listen)))?;
-    let web = tokio::spawn(serve(listener, config, &ctx, &stop)?);
+    let web = tokio::spawn(serve(listener, config, &ctx, &page, &stop)?);
     let work = tokio::spawn(daemon::work(ctx.clone(), built.signer, stop.clone()));
     let reloads = tokio::spawn(reload(ctx.clone(), config.clone(), stop.clone()));
     tracing::info!(listen = %config.server.listen, connections = ctx.lines.len(), store = ctx.db.engine(), config = %path.display(), "running");
@@ -69,6 +69,7 @@ fn serve(
     listener: tokio::net::TcpListener,
     config: &Config,
     ctx: &Arc<Context>,
+    page: &metrics::Page,
     stop: &CancellationToken,
 ) -> Result<impl Future<Output = ()> + use<>> {
     let admin = match &config.server.admin_password {
@@ -78,7 +79,14 @@ fn serve(
             AdminAuth::Password(URL_SAFE.encode(ctx.clock.secret::<32>().map_err(|e| Error::System(e.to_string()))?).into())
         }
     };
-    let router = web::router(WebState { ctx: ctx.clone(), listen: config.server.listen, admin, summary: summary::summarise() })?;
+    let router = web::router(WebState {
+        ctx: ctx.clone(),
+        listen: config.server.listen,
+        admin,
+        summary: summary::summarise(),
+        metrics: Some(page.clone()),
+        stopping: stop.clone(),
+    })?;
     let stop = stop.clone();
     Ok(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });

@@ -135,7 +135,14 @@ pub async fn run(options: &Options, change: &(dyn Fn(&str, &str) -> String + Syn
 
 fn serve(stage: &mut Stage, ctx: &Arc<Context>, stop: &CancellationToken) -> Result<()> {
     let Some(listener) = stage.listener.take() else { return Ok(()) };
-    let state = WebState { ctx: ctx.clone(), listen: stage.web, admin: AdminAuth::Open, summary: summary::summarise() };
+    let state = WebState {
+        ctx: ctx.clone(),
+        listen: stage.web,
+        admin: AdminAuth::Open,
+        summary: summary::summarise(),
+        metrics: None,
+        stopping: stop.clone(),
+    };
     let router = web::router(state)?;
     let stop = stop.clone();
     tokio::spawn(async move {
