@@ -6,6 +6,7 @@ use crate::clock::rfc3339;
 use crate::context::Context;
 use crate::errors::{Error, Result};
 use crate::http::talk::{Ended, NoSink, drive};
+use crate::store::connections;
 
 /// What one mapping needs from the vendor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,31 @@ pub struct Needs {
     pub fields: Vec<String>,
     /// Whether we also write there.
     pub writes: bool,
+}
+
+/// Checks everything that a connection's mappings need, and keeps the operator's alerts in step: one
+/// that says what is missing, or none when all is well.
+///
+/// # Errors
+/// As [`check`]; alerts then stay as they are.
+pub async fn check_all(ctx: &Context, connection: &str, needs: &[Needs]) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for needs in needs {
+        let found = check(ctx, connection, needs).await?;
+        // Two objects of one account share their scopes.
+        findings.extend(found.into_iter().filter(|finding| !findings.contains(finding)).collect::<Vec<_>>());
+    }
+    let missing: Vec<String> =
+        findings.iter().filter(|f| !f.ok).map(|f| format!("{}: {}", f.what, f.fix.as_deref().unwrap_or("missing"))).collect();
+    let now = ctx.clock.now();
+    let mut tx = ctx.db.begin().await?;
+    if missing.is_empty() {
+        connections::end_alerts(&mut tx, connection, now).await?;
+    } else {
+        connections::raise_alert(&mut tx, &ctx.clock.id(), connection, "connection.incomplete", &missing.join("\n"), now).await?;
+    }
+    tx.commit().await?;
+    Ok(findings)
 }
 
 /// Looks at scopes, reads a record as a test, and looks for the marker and every mapped field. What

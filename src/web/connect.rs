@@ -145,13 +145,10 @@ pub(super) async fn callback(
 pub(super) async fn result(State(web): State<Arc<Web>>, Path(receipt): Path<String>) -> Result<Response, WebError> {
     let name = authorize::receipt(web.ctx(), &receipt).await?.ok_or_else(WebError::not_found)?;
     let summary = (web.given.summary)(web.given.ctx.clone(), name.clone()).await?;
-    let (mut findings, mut trouble) = (Vec::new(), None);
-    for needs in &summary.needs {
-        match check::check(web.ctx(), &name, needs).await {
-            Ok(found) => findings.extend(found),
-            Err(error) => trouble = Some(WebError::from(error).message),
-        }
-    }
+    let (findings, trouble) = match check::check_all(web.ctx(), &name, &summary.needs).await {
+        Ok(findings) => (findings, None),
+        Err(error) => (Vec::new(), Some(WebError::from(error).message)),
+    };
     let mended = trouble.is_none() && findings.iter().all(|finding| finding.ok);
     Ok(html(&ResultPage { summary: &summary, findings: &findings, trouble: trouble.as_deref(), mended }))
 }

@@ -57,8 +57,11 @@ async fn what_is_missing_is_named_and_checked_again() {
     let result = world.get(&back, &cookie).await.header("location").to_owned();
     let page = world.get(&result, "").await.body;
     assert!(page.contains("something is still missing") && page.contains("Create property “ls_marker”"), "{page}");
+    let alerts = connections::open_alerts(&world.ctx.db).await.expect("a store");
+    assert!(alerts.len() == 1 && alerts[0].1 == "connection.incomplete" && alerts[0].2.contains("Create property"), "{alerts:?}");
     world.vendor.held().has_marker = true;
     assert!(world.get(&result, "").await.body.contains("nothing more to do"));
+    assert_eq!(connections::open_alerts(&world.ctx.db).await.expect("a store"), vec![]);
     world.ctx.clock.advance(DAY + 1);
     assert_eq!(world.get(&result, "").await.status, 404);
 }
