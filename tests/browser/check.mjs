@@ -185,9 +185,14 @@ try {
     await open(site.link);
     await look(where, 200);
     await click("form button");
+    where = `${name}-denied`;
+    await click("#deny");
+    await expect("choose Allow");
+    await look(where, 409);
+    await click("main a.button");
+    await click("form button");
     where = `${name}-vendor`;
-    await expect("Allow");
-    await click("a");
+    await click("#allow");
     where = `${name}-result`;
     await expect(outcome);
     await look(where, 200);

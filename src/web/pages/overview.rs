@@ -72,6 +72,16 @@ pub async fn page(State(web): State<Arc<Web>>, Extension(operator): Extension<Op
             since: Some(When::new(since, now)),
         })
         .collect();
+    for stored in connections::all(db).await?.into_iter().filter(|c| c.state == "new" && web.ctx().lines.contains_key(&c.name)) {
+        todo.push(Todo {
+            text: format!("Not connected yet. Run `leadshare connect {}` and send the link to the partner.", stored.name),
+            title: stored.name,
+            code: "connection.new".into(),
+            tone: "warn",
+            since: None,
+            link: None,
+        });
+    }
     for (connection, way, count) in views::failed_deliveries(db).await? {
         let what = if way == "out" { "delivered" } else { "told back to the sharer" };
         todo.push(Todo {

@@ -210,7 +210,7 @@ async fn lists_go_on_to_the_last_row() {
 async fn the_overview_says_what_needs_a_person() {
     let world = open_world().await;
     let empty = local(&world, "/").await.body;
-    assert!(empty.contains("Nothing needs a person") && empty.contains("Nothing has come in yet"), "{empty}");
+    assert!(empty.contains("<code>leadshare connect northwind-crm</code>") && empty.contains("Nothing has come in yet"), "{empty}");
     for path in ["/leads", "/changes", "/connections"] {
         assert_eq!(local(&world, path).await.status, 200, "{path}");
     }
@@ -225,6 +225,17 @@ async fn the_overview_says_what_needs_a_person() {
     ] {
         assert!(full.contains(told), "{told} is missing in {full}");
     }
+    world.ctx.db.exec("DELETE FROM alerts", args![]).await.expect("mended");
+    world.ctx.db.exec("DELETE FROM deliveries", args![]).await.expect("mended");
+    world.ctx.db.exec("DELETE FROM shares", args![]).await.expect("mended");
+    assert!(local(&world, "/").await.body.contains("Nothing needs a person"));
+}
+
+// Breaks when a connection's trouble, queue or state is not told.
+#[tokio::test]
+async fn connections_tell_how_they_stand() {
+    let world = open_world().await;
+    world.fill().await;
     let connections = local(&world, "/connections").await.body;
     for told in ["reconnect needed", "invalid grant", "2 records to read", "Fake CRM", "1 outcome to tell back, given up"] {
         assert!(connections.contains(told), "{told} is missing in {connections}");

@@ -117,10 +117,10 @@ impl Held {
 }
 
 async fn authorize(State(held): State<Arc<Mutex<Held>>>, Query(query): Query<HashMap<String, String>>) -> Html<String> {
-    let back = held.lock().expect("what the vendor holds").allow(&query).replace('&', "&amp;");
-    Html(format!(
-        "<!doctype html><html lang=en><title>Fake CRM</title><link rel=icon href=data:,><h1>Fake CRM</h1><a href=\"{back}\">Allow</a>"
-    ))
+    let allow = held.lock().expect("what the vendor holds").allow(&query).replace('&', "&amp;");
+    let deny = format!("{}?error=access_denied&amp;state={}", query["redirect_uri"], query["state"]);
+    let head = "<!doctype html><html lang=en><title>Fake CRM</title><link rel=icon href=data:,><h1>Fake CRM</h1>";
+    Html(format!("{head}<a id=allow href=\"{allow}\">Allow</a> <a id=deny href=\"{deny}\">Deny</a>"))
 }
 
 async fn token(State(held): State<Arc<Mutex<Held>>>, Form(form): Form<HashMap<String, String>>) -> (StatusCode, Json<Value>) {
