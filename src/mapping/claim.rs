@@ -12,8 +12,9 @@ use super::transform::{self, contact, number, place, text, time};
 use crate::clock::Millis;
 use crate::model::{Channel, ConsentClaim, Place, Stop};
 
-/// Reads the claim. Without a consent block, or for a part that is missing, nothing is claimed.
-pub(super) fn read(block: Option<&Consent>, stops: &[StopTest], fields: &Fields) -> ConsentClaim {
+/// Reads the claim. Without a consent block, or for a part that is missing, nothing is claimed. `country` is the
+/// lead's; it reads a national number when the block names no place.
+pub(super) fn read(block: Option<&Consent>, stops: &[StopTest], fields: &Fields, country: Option<&str>) -> ConsentClaim {
     let Some(block) = block else { return ConsentClaim::default() };
     let mut claim = ConsentClaim::default();
     if let Some(choice) = &block.choice {
@@ -27,7 +28,7 @@ pub(super) fn read(block: Option<&Consent>, stops: &[StopTest], fields: &Fields)
     for (channel, _, field) in block.contact_point.pairs() {
         let point = words(Some(field), fields).and_then(|point| match channel {
             Channel::Email => contact::email(&point),
-            Channel::Phone => contact::e164(&point, claim.place.country.as_deref()),
+            Channel::Phone => contact::e164(&point, claim.place.country.as_deref().or(country)),
             Channel::Post => Some(text::collapse(&point)),
         });
         claim.contact_points.extend(point.map(|point| (channel, point)));

@@ -151,8 +151,9 @@ fn claim_json(claim: &ConsentClaim) -> serde_json::Map<String, Value> {
 pub(super) fn check(file: &MappingFile, doc: &Doc<'_>, found: &mut Vec<Diagnostic>) {
     for (index, example) in file.examples.iter().enumerate() {
         let index = index.to_string();
+        let index = index.as_str();
         let mut error = |key: &str, code, message: String, hint: String| {
-            found.push(doc.error(&["example", &index, key], Part::Key, code, message).hint(hint));
+            found.push(doc.error(&["example", index, key], Part::Key, code, message).hint(hint));
         };
         if example.crm.is_none() && example.out.is_none() && example.follow.is_none() {
             error(
@@ -171,19 +172,17 @@ pub(super) fn check(file: &MappingFile, doc: &Doc<'_>, found: &mut Vec<Diagnosti
             let key = if example.status.is_some() { "status" } else { "follow" };
             error(key, "mapping.empty_example", "`follow` and `status` go together".to_owned(), "add the other one".to_owned());
         }
-        let lists = example.invalid.iter().chain(&example.quarantined).chain(&example.empty);
-        let unknown: Vec<String> = example.lead.keys().chain(lists).filter(|name| field::lookup(name).is_none()).cloned().collect();
-        for name in unknown {
-            let hint = meant(&name, field::FIELDS.iter().map(|f| f.name), "use a field of the common lead");
-            found.push(
-                doc.error(&["example", &index, "lead", &name], Part::Key, "mapping.unknown_field", format!("`{name}` is not a lead field"))
-                    .hint(hint),
-            );
+        let lists = [("invalid", &example.invalid), ("quarantined", &example.quarantined), ("empty", &example.empty)];
+        let lists = lists.into_iter().flat_map(|(key, names)| names.iter().map(move |name| (vec!["example", index, key], name)));
+        let keys = example.lead.keys().map(|name| (vec!["example", index, "lead", name], name));
+        for (path, name) in keys.chain(lists).filter(|(_, name)| field::lookup(name).is_none()) {
+            let hint = meant(name, field::FIELDS.iter().map(|f| f.name), "use a field of the common lead");
+            found.push(doc.error(&path, Part::Key, "mapping.unknown_field", format!("`{name}` is not a lead field")).hint(hint));
         }
         for name in example.consent.iter().flatten().map(|(name, _)| name).filter(|name| !CLAIM.contains(&name.as_str())) {
             let hint = meant(name, CLAIM.iter().copied(), format!("known: {}", CLAIM.join(", ")));
             let message = format!("`{name}` is not a part of the consent claim");
-            found.push(doc.error(&["example", &index, "consent", name], Part::Key, "mapping.unknown_key", message).hint(hint));
+            found.push(doc.error(&["example", index, "consent", name], Part::Key, "mapping.unknown_key", message).hint(hint));
         }
     }
 }

@@ -85,7 +85,8 @@ impl Mapping {
             return Mapped::Quarantined(quarantined);
         }
         self.derive(&mut fields);
-        let consent = claim::read(self.file.consent.as_ref(), &self.stops, record);
+        let country = fields.get("country").and_then(Value::as_str).map(str::to_owned);
+        let consent = claim::read(self.file.consent.as_ref(), &self.stops, record, country.as_deref());
         Mapped::Lead(Box::new(Lead { fields, consent }), warnings)
     }
 

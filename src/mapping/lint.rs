@@ -96,7 +96,7 @@ pub fn check_against(mapping: &Mapping, fields: &[FieldInfo]) -> Vec<Diagnostic>
     let mut found = Vec::new();
     let mut told = BTreeSet::new();
     // Histories, lists beside the record and the deal's fields are not among the object's own.
-    let own = |u: &&Use| !(u.crm.contains('@') || u.purpose == Purpose::Follow && u.crm.contains('.'));
+    let own = |u: &&Use| !(u.crm.contains('@') || u.crm.starts_with("deal.") || u.crm.starts_with("opportunity."));
     // A word that is written and one that is read are told once: as the error.
     let mut uses: Vec<&Use> = mapping.uses.iter().filter(own).collect();
     uses.sort_by_key(|u| u.purpose != Purpose::Write);

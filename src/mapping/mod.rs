@@ -80,8 +80,20 @@ fn hash(file: &MappingFile) -> String {
     for rule in file.fields.values_mut() {
         *rule = OrName::Table(rule.table());
     }
-    // Keys are sorted: every table is a sorted map or a struct.
-    hex::encode(Sha256::digest(serde_json::to_vec(&file).unwrap_or_default()))
+    // Tables are sorted maps. What is empty is left out, so that a key added to the format later changes no hash.
+    let values = without_empty(serde_json::to_value(&file).unwrap_or_default());
+    hex::encode(Sha256::digest(values.to_string()))
+}
+
+fn without_empty(value: Value) -> Value {
+    let is_empty = |value: &Value| matches!(value, Value::Null) || *value == serde_json::json!([]) || *value == serde_json::json!({});
+    match value {
+        Value::Object(parts) => {
+            parts.into_iter().map(|(key, part)| (key, without_empty(part))).filter(|(_, part)| !is_empty(part)).collect()
+        }
+        Value::Array(list) => list.into_iter().map(without_empty).collect(),
+        plain => plain,
+    }
 }
 
 impl Mapping {

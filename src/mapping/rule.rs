@@ -82,23 +82,18 @@ impl Meaning {
     }
 
     /// All words that [`Self::parse`] reads.
-    pub const WORDS: &[&str] = &[
-        "new",
-        "attempted",
-        "reached",
-        "qualified",
-        "disqualified",
-        "converted",
-        "won",
-        "lost",
-        "reopened",
-        "reversed",
-        "acknowledged",
-        "accepted",
-        "declined",
-        "returned",
-    ];
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        PROGRESS.iter().chain(SHARE).copied().filter(|word| Self::parse(word).is_some())
+    }
 }
+
+/// The words for progress.
+pub const PROGRESS: &[&str] =
+    &["new", "attempted", "reached", "qualified", "disqualified", "converted", "won", "lost", "reopened", "reversed"];
+
+/// The words for share status.
+pub const SHARE: &[&str] =
+    &["matched", "held", "offered", "delivered", "acknowledged", "accepted", "declined", "expired", "recalled", "returned", "erased"];
 
 /// The compiled `[status]`.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use super::Compiler;
 use crate::mapping::claim;
 use crate::mapping::doc::{Part, meant};
 use crate::mapping::file::{Back, MappingFile, OnExisting, OrName, Status};
-use crate::mapping::rule::{Meaning, Purpose, StatusRules, StopTest};
+use crate::mapping::rule::{Meaning, PROGRESS, Purpose, SHARE, StatusRules, StopTest};
 
 impl Compiler<'_> {
     pub(super) fn consent(&mut self, file: &MappingFile) {
@@ -50,10 +50,7 @@ impl Compiler<'_> {
     fn meaning(&mut self, word: &str, path: &[&str]) -> Option<Meaning> {
         let meaning = Meaning::parse(word);
         if meaning.is_none() {
-            let hint = match Meaning::ours(word) {
-                Some(ours) => format!("we call it `{ours}`"),
-                None => meant(word, Meaning::WORDS.iter().copied(), format!("known: {}", Meaning::WORDS.join(", "))),
-            };
+            let hint = our_word(word, &Meaning::words().collect::<Vec<_>>());
             self.error(path, "mapping.unknown_status", format!("`{word}` is no progress and no share status that a recipient tells"), hint);
         }
         meaning
@@ -132,9 +129,27 @@ impl Compiler<'_> {
             self.uses_words(field, &["status", "field"], Purpose::Follow, words, false);
         }
         for (key, field) in status.back.iter().flat_map(Back::pairs) {
+            let words = match key {
+                "share_status" => SHARE,
+                "progress" => PROGRESS,
+                _ => &[],
+            };
+            for word in field.values.keys().filter(|word| !words.is_empty() && !words.contains(&word.as_str())) {
+                let hint = our_word(word, words);
+                let path = ["status", "back", key, "values", word.as_str()];
+                self.error(&path, "mapping.unknown_status", format!("`{word}` is not one of our words for `{key}`"), hint);
+            }
             self.uses(&field.crm, &["status", "back", key], Purpose::Write);
             rules.back.push((key, field));
         }
         self.out.status = rules;
+    }
+}
+
+/// The hint for a word that is none of ours.
+fn our_word(word: &str, words: &[&str]) -> String {
+    match Meaning::ours(word).filter(|ours| words.contains(ours)) {
+        Some(ours) => format!("we call it `{ours}`"),
+        None => meant(word, words.iter().copied(), format!("known: {}", words.join(", "))),
     }
 }

@@ -46,53 +46,13 @@ impl Compiler<'_> {
         let lossy = transforms.iter().find(|t| t.way() == Way::InLossy);
         let direction = table.direction.unwrap_or(if table.expr.is_some() || lossy.is_some() { Direction::In } else { Direction::Both });
         let (reads, writes) = (direction != Direction::Out, direction != Direction::In);
-        match (&table.crm, &table.expr, direction) {
-            (None, None, _) => {
-                self.error(
-                    &["fields", lead],
-                    "mapping.no_source",
-                    format!("`{lead}` names no field"),
-                    "add `crm = \"…\"` or `expr = \"…\"`",
-                );
-            }
-            (Some(_), Some(_), Direction::In) => {
-                let hint = "keep `crm` or `expr`; an expression names its fields itself";
-                self.error(&here("expr"), "mapping.two_sources", format!("`{lead}` has two sources"), hint);
-            }
-            (_, Some(_), Direction::Both) => {
-                let hint = "set `direction = \"in\"` or `direction = \"out\"`";
-                self.error(&here("direction"), "mapping.one_way", "an expression works one way", hint);
-            }
-            (None, Some(_), Direction::Out) => {
-                self.error(
-                    &here("expr"),
-                    "mapping.no_target",
-                    format!("`{lead}` has nowhere to go"),
-                    "add `crm = \"…\"`, the field to write",
-                );
-            }
-            _ => {}
-        }
-        if let (Some(lossy), true, true) = (lossy, writes, reads) {
+        self.source(lead, table, direction);
+        if let (Some(lossy), Direction::Both) = (lossy, direction) {
             let hint = "leave `direction` out or set it to \"in\"";
             let message = format!("`{}` cannot be undone, so this field cannot be written", lossy.name());
             self.error(&here("direction"), "mapping.one_way", message, hint);
         }
-        if direction == Direction::Out && !table.transform.is_empty() {
-            let hint = "use `transform_out`";
-            self.error(&here("transform"), "mapping.wrong_way", "`transform` works on the way in, and this field only goes out", hint);
-        }
-        if direction == Direction::In && (!table.transform_out.is_empty() || !table.values_out.is_empty() || table.max.is_some()) {
-            let key = if !table.transform_out.is_empty() {
-                "transform_out"
-            } else if table.values_out.is_empty() {
-                "max"
-            } else {
-                "values_out"
-            };
-            let message = format!("`{key}` works on the way out, and this field only comes in");
-            self.error(&here(key), "mapping.wrong_way", message, "leave it out, or map the field both ways");
-        }
+        self.one_way(lead, table, direction);
         let expr = table.expr.as_ref().and_then(|source| self.expr(lead, source, direction == Direction::Out));
         let (words, words_out) = self.words(lead, def.kind, table, &transforms, writes);
         if table.unmapped == Some(Unmapped::Keep) && !matches!(def.kind, Kind::Text | Kind::Choice) {
@@ -118,6 +78,52 @@ impl Compiler<'_> {
         };
         self.field_uses(&rule, table);
         self.out.rules.push(rule);
+    }
+
+    /// A field has one source on the way in, and a place to go on the way out.
+    fn source(&mut self, lead: &str, table: &FieldTable, direction: Direction) {
+        let (key, code, message, hint) = match (&table.crm, &table.expr, direction) {
+            (None, None, _) => ("", "mapping.no_source", format!("`{lead}` names no field"), "add `crm = \"…\"` or `expr = \"…\"`"),
+            (Some(_), Some(_), Direction::In) => {
+                let hint = "keep `crm` or `expr`; an expression names its fields itself";
+                ("expr", "mapping.two_sources", format!("`{lead}` has two sources"), hint)
+            }
+            (_, Some(_), Direction::Both) => {
+                let hint = "set `direction = \"in\"` or `direction = \"out\"`";
+                ("direction", "mapping.one_way", "an expression works one way".to_owned(), hint)
+            }
+            (None, Some(_), Direction::Out) => {
+                ("expr", "mapping.no_target", format!("`{lead}` has nowhere to go"), "add `crm = \"…\"`, the field to write")
+            }
+            _ => return,
+        };
+        self.error(&["fields", lead, key], code, message, hint);
+    }
+
+    /// Keys that have no effect in the field's direction.
+    fn one_way(&mut self, lead: &str, table: &FieldTable, direction: Direction) {
+        let (goes, keys) = match direction {
+            Direction::Both => return,
+            Direction::Out => (
+                "works on the way in, and this field only goes out",
+                [
+                    ("transform", !table.transform.is_empty(), "use `transform_out`"),
+                    ("required", table.required, "leave it out"),
+                    ("default", table.default.is_some(), "use `[create]`"),
+                ],
+            ),
+            Direction::In => (
+                "works on the way out, and this field only comes in",
+                [
+                    ("transform_out", !table.transform_out.is_empty(), "use `transform`, or map the field both ways"),
+                    ("values_out", !table.values_out.is_empty(), "leave it out, or map the field both ways"),
+                    ("max", table.max.is_some(), "leave it out, or map the field both ways"),
+                ],
+            ),
+        };
+        for (key, _, hint) in keys.into_iter().filter(|(_, given, _)| *given) {
+            self.error(&["fields", lead, key], "mapping.wrong_way", format!("`{key}` {goes}"), hint);
+        }
     }
 
     fn field_uses(&mut self, rule: &Rule, table: &FieldTable) {
@@ -207,6 +213,15 @@ impl Compiler<'_> {
             }
         }
         let mut words_out = table.values_out.clone();
+        for meaning in table.values_out.keys() {
+            let path = ["fields", lead, "values_out", meaning.as_str()];
+            if let Some(held) = self.constant(kind, &Value::String(meaning.clone()), &path).and_then(|held| transform::plain(&held))
+                && held != *meaning
+            {
+                let message = format!("`{lead}` never holds `{meaning}`");
+                self.error(&path, "mapping.dead_word", message, format!("write the lead's word: `{held}`"));
+            }
+        }
         if table.direction == Some(Direction::Out) && !table.values.is_empty() {
             // Written backwards only: nothing to look up on the way in.
             words.clear();

@@ -88,7 +88,8 @@ pub struct FieldTable {
     #[serde(default)]
     #[schemars(schema_with = "constants_schema")]
     pub values: BTreeMap<String, Value>,
-    /// What to do with a value that `values` does not know, or that a transform cannot read.
+    /// What to do with a value that `values` does not know (default: quarantine), or that a transform cannot read
+    /// (default: drop). A record whose e-mail cannot be read makes no lead in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unmapped: Option<Unmapped>,
     /// The lead's value when this system's field is empty.
@@ -147,7 +148,7 @@ pub enum Direction {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Example {
-    /// What it shows.
+    /// What the example shows.
     pub name: String,
     /// A record of this system.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -141,7 +141,7 @@ impl Back {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackField {
-    /// The field.
+    /// The field that gets it.
     pub crm: String,
     /// Our word = this system's word; a word that is not listed is written as it is.
     #[serde(default)]

@@ -54,6 +54,19 @@ fn refusals_can_be_expected() {
     );
 }
 
+// Would break: a mapping that the project ships does not load, or does not do what its examples say.
+#[test]
+fn the_shipped_mappings_load_and_keep_their_promises() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings");
+    let paths = std::fs::read_dir(folder).expect("the folder is part of the project").map(|entry| entry.expect("readable").path());
+    for path in paths.filter(|path| path.extension().is_some_and(|extension| extension == "toml")) {
+        let mapping = good(&std::fs::read_to_string(&path).expect("readable"));
+        for result in mapping.run_examples() {
+            assert_eq!(result.differences, Vec::<String>::new(), "{}: {}", path.display(), result.name);
+        }
+    }
+}
+
 // Would break: the way out and the status words cannot be tested in the file.
 #[test]
 fn the_way_out_and_the_status_can_be_tested() {

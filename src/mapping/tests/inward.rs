@@ -179,5 +179,6 @@ fn the_hash_is_of_values() {
     let base = with_fields("email = \"e\"\nphone = \"p\"");
     assert_eq!(base.hash(), with_fields("# a comment\nphone   = { crm = \"p\" }\nemail = 'e'").hash());
     assert_ne!(base.hash(), with_fields("email = \"e\"\nphone = \"q\"").hash());
-    assert_eq!(base.hash().len(), 64);
+    // Also over versions of this program: every connection would look changed after an upgrade.
+    assert_eq!(good(HUBSPOT).hash(), "ee202b9bab05d33f990fcf0c4dc07b8ab4d7974f1f23882abccbe9d2be012d01");
 }

@@ -20,6 +20,18 @@ fn the_recipients_words_are_understood() {
     assert_eq!(seen(json!({})), None);
 }
 
+// Would break: a word of ours is refused in a file, or one that does not exist is offered in a hint.
+#[test]
+fn the_words_in_hints_are_those_of_the_model() {
+    use crate::mapping::rule::{Meaning, PROGRESS, SHARE};
+    assert!(PROGRESS.iter().all(|word| Progress::parse(word).is_some_and(|p| p.word() == *word)));
+    assert!(SHARE.iter().all(|word| ShareStatus::parse(word).is_some_and(|s| s.word() == *word)));
+    assert_eq!(Meaning::words().count(), PROGRESS.len() + 4);
+    assert!(
+        ["contacted", "rejected", "closed_won", "opportunity"].iter().all(|word| Meaning::ours(word).and_then(Meaning::parse).is_some())
+    );
+}
+
 // Would break: a won deal is missed because the lead's own status stands still after conversion.
 #[test]
 fn the_deal_goes_before_the_leads_own_word() {

@@ -47,10 +47,18 @@ pub fn country_name(code: &str) -> Option<&'static str> {
 /// An ISO 3166-2 code (`DE-BY`) from a full code, an abbreviation or a name. Abbreviations need the country; so do
 /// names outside the United States, Canada, Germany and Austria.
 pub fn state_code(text: &str, country: Option<&str>) -> Option<&'static str> {
-    static NAMES: LazyLock<HashMap<String, Vec<&str>>> = LazyLock::new(|| {
-        let mut names: HashMap<String, Vec<&str>> = HashMap::new();
+    // Country and name → code. Where two states of a country share a name, the first listed has it.
+    static NAMES: LazyLock<HashMap<(&str, String), &str>> = LazyLock::new(|| {
+        let mut names = HashMap::new();
+        for country in rust_iso3166::ALL {
+            for state in country.subdivisions().unwrap_or_default() {
+                for name in state.name.split(['(', '/', '[']).map(comparable).filter(|name| !name.is_empty()) {
+                    names.entry((country.alpha2, name)).or_insert(state.code);
+                }
+            }
+        }
         for (name, code) in aliases(include_str!("../data/states.txt")) {
-            names.entry(name).or_default().push(code);
+            names.entry((&code[..2], name)).or_insert(code);
         }
         names
     });
@@ -58,26 +66,15 @@ pub fn state_code(text: &str, country: Option<&str>) -> Option<&'static str> {
     if let Some(whole) = rust_iso3166::iso3166_2::from_code(&upper) {
         return country.is_none_or(|c| c == whole.country_code).then_some(whole.code);
     }
-    let wanted = comparable(text);
-    if wanted.is_empty() {
-        return None;
-    }
-    let countries: Vec<&str> = country.map_or(vec!["US", "CA", "DE", "AT"], |c| vec![c]);
-    let mut found = None;
-    for country in countries.iter().copied() {
-        let known = rust_iso3166::from_alpha2(country)?;
-        let of_country = known.subdivisions().unwrap_or_default();
-        let by_name = of_country.iter().find(|s| s.name.split(['(', '/', '[']).any(|name| comparable(name) == wanted)).map(|s| s.code);
-        let prefix = format!("{country}-");
-        let by_alias = || NAMES.get(&wanted).and_then(|codes| codes.iter().copied().find(|code| code.starts_with(&prefix)));
-        let by_short = || rust_iso3166::iso3166_2::from_code(&format!("{prefix}{upper}")).map(|s| s.code).filter(|_| countries.len() == 1);
-        let here = by_short().or(by_name).or_else(by_alias);
-        if found.is_some() && here.is_some() {
-            return None;
-        }
-        found = found.or(here);
-    }
-    found
+    let name = comparable(text);
+    let named = |country: &'static str| NAMES.get(&(country, name.clone())).copied();
+    let Some(country) = country else {
+        let mut found = ["US", "CA", "DE", "AT"].into_iter().filter_map(named);
+        return found.next().filter(|_| found.next().is_none());
+    };
+    let country = rust_iso3166::from_alpha2(country)?.alpha2;
+    let short = rust_iso3166::iso3166_2::from_code(&format!("{country}-{upper}"));
+    short.map(|state| state.code).or_else(|| named(country))
 }
 
 /// An ISO 639-1 code from a code, a locale (`de_AT`) or a name.
