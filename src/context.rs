@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::clock::{Clock, Millis};
+use crate::errors::Result;
 use crate::http::Transport;
 use crate::http::line::Line;
 use crate::rules::Rules;
-use crate::store::Db;
+use crate::store::{Db, connections};
 use crate::vault::Vault;
 
 /// Built once by the daemon and shared by everything that runs.
@@ -54,5 +55,18 @@ impl Context {
     /// After how many failed tries a delivery is set aside.
     pub fn max_attempts(&self) -> i64 {
         self.retry_schedule.len() as i64
+    }
+
+    /// A connection needs a person: it is said once, and stays said until it is mended.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn needs_person(&self, line: &Line, code: &str, message: &str) -> Result<()> {
+        let mut tx = self.db.begin().await?;
+        let code: String = code.chars().take(80).collect();
+        connections::raise_alert(&mut tx, &self.clock.id(), line.name(), &code, message, self.clock.now()).await?;
+        tx.commit().await?;
+        tracing::error!(connection = line.name(), code, "the connection needs a person");
+        Ok(())
     }
 }

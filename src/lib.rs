@@ -1,6 +1,7 @@
 //! leadshare shares leads between partner companies' systems, under their agreements.
 #![forbid(unsafe_code)]
 
+pub mod change;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -9,6 +10,7 @@ pub mod daemon;
 pub mod decide;
 pub mod delivery;
 pub mod demo;
+pub mod entries;
 pub mod errors;
 pub mod follow;
 pub mod http;
@@ -26,6 +28,7 @@ pub mod rules;
 pub mod sandbox;
 pub mod sealer;
 pub mod service;
+pub mod shares;
 pub mod standing;
 pub mod store;
 pub mod summary;

@@ -12,34 +12,21 @@
 //! Every step ends in one transaction, and none is open while a vendor is being called. A crash
 //! between two steps repeats the first; what was sent is found again by its intent and its marker.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::change::Change;
 use crate::context::Context;
 use crate::delivery::{self, Way};
+use crate::entries::Entries;
 use crate::errors::{Error, Result};
 use crate::follow;
 use crate::http::line::Line;
 use crate::intake;
-use crate::ledger::{Body, Entry, Stream};
 use crate::mapping::Mapping;
 use crate::model::ChangeOutcome;
-use crate::model::decision::Decision;
 use crate::rules::Rules;
 use crate::store::dirty::{self, Dirty};
-use crate::store::{Tx, connections, leads, shares};
-
-/// Which work goes first. The number is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
-    /// Withdrawals, erasures, recalls.
-    Protect = 0,
-    /// New leads.
-    NewLeads = 1,
-    /// Updates and news.
-    Status = 2,
-    /// Reading what was there before.
-    Backfill = 3,
-}
+use crate::store::{connections, leads};
 
 /// One turn of a connection: everything that is due, once. Answers whether anything was done.
 ///
@@ -115,92 +102,5 @@ async fn keep(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, batc
     for change in &changes {
         crate::metrics::change(line.connector_name(), change.outcome);
     }
-    Ok(())
-}
-
-/// One change and how it ended. A change ends in exactly one outcome.
-#[derive(Debug)]
-pub struct Change {
-    /// The hint that it answers.
-    pub hint: Dirty,
-    /// How it ended.
-    pub outcome: ChangeOutcome,
-    /// Why, in a code or in words without personal data.
-    pub reason: String,
-    /// The lead.
-    pub lead: Option<String>,
-    /// The decision.
-    pub decision: Option<String>,
-    id: std::cell::OnceCell<String>,
-}
-
-impl Change {
-    /// A change that ended.
-    pub fn new(hint: &Dirty, outcome: ChangeOutcome, reason: impl Into<String>, lead: Option<String>) -> Self {
-        Self { hint: hint.clone(), outcome, reason: reason.into(), lead, decision: None, id: std::cell::OnceCell::new() }
-    }
-
-    /// Its id, made when first asked for.
-    pub fn id_or(&self, ctx: &Context) -> &str {
-        self.id.get_or_init(|| ctx.clock.id())
-    }
-
-    fn row(&self, ctx: &Context) -> Value {
-        // Ids of records that are not ours are not kept.
-        let remote = if self.outcome == ChangeOutcome::Untracked { "" } else { &self.hint.remote_id };
-        json!([self.id_or(ctx), remote, self.hint.hints, self.hint.raised_at, self.outcome.word(), self.reason, self.lead, self.decision])
-    }
-}
-
-/// Ledger entries of one transaction.
-#[derive(Default)]
-pub struct Entries(Vec<(Stream, &'static str, Body)>);
-
-impl Entries {
-    /// An entry in an agreement's stream.
-    pub fn agreement(&mut self, agreement: &str, kind: &'static str, body: Body) -> Result<()> {
-        self.0.push((Stream::Agreement(agreement.to_owned()), kind, body));
-        Ok(())
-    }
-
-    /// What was decided, one entry per candidate in that candidate's stream.
-    pub fn decided(&mut self, ctx: &Context, decision: &Decision, id: &str, lead: &str) -> Result<()> {
-        let _ = ctx;
-        for verdict in &decision.verdicts {
-            let mut body = Body::new()
-                .id("decision", id)
-                .id("lead", lead)
-                .code("outcome", &verdict.outcome.change().word())
-                .version("agreement_version", &verdict.version);
-            if let Some(gate) = verdict.first_failure() {
-                body = body.code("gate", gate.gate.word()).code("finding", &gate.code);
-            }
-            self.agreement(&verdict.agreement, "lead.decided", body)?;
-        }
-        Ok(())
-    }
-
-    /// Writes the entries with the work that they record.
-    pub async fn write(self, tx: &mut Tx, ctx: &Context) -> Result<()> {
-        let now = ctx.clock.now();
-        let mut rows = Vec::new();
-        for (stream, kind, body) in self.0 {
-            let entry = Entry::new(&ctx.clock.id(), &stream, now, kind, body)?;
-            rows.push(json!([entry.id, entry.stream, entry.kind, entry.text]));
-        }
-        shares::ledger_add(tx, &Value::from(rows), now).await
-    }
-}
-
-/// A connection needs a person: it is said once, and stays said until it is mended.
-///
-/// # Errors
-/// The store's.
-pub async fn needs_person(ctx: &Context, line: &Line, code: &str, message: &str) -> Result<()> {
-    let mut tx = ctx.db.begin().await?;
-    let code: String = code.chars().take(80).collect();
-    connections::raise_alert(&mut tx, &ctx.clock.id(), line.name(), &code, message, ctx.clock.now()).await?;
-    tx.commit().await?;
-    tracing::error!(connection = line.name(), code, "the connection needs a person");
     Ok(())
 }

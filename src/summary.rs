@@ -6,7 +6,6 @@ use crate::clock::rfc3339;
 use crate::context::Context;
 use crate::errors::{Error, Result};
 use crate::http::line::Line;
-use crate::intake::read::marker_field;
 use crate::mapping::Mapping;
 use crate::model::field;
 use crate::oauth::check::Needs;
@@ -30,7 +29,12 @@ pub fn needs(ctx: &Context, line: &Line) -> Vec<Needs> {
         fields.sort();
         fields.dedup();
         // Sharers are written to as well: the news of their leads.
-        Needs { object: mapping.object().to_owned(), marker_field: marker_field(line, mapping), fields, writes: line.role().receives() }
+        Needs {
+            object: mapping.object().to_owned(),
+            marker_field: mapping.marker_field(line.manifest()).to_owned(),
+            fields,
+            writes: line.role().receives(),
+        }
     };
     rules.of(line.name()).iter().map(one).collect()
 }

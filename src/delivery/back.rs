@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::{About, Prepared};
 use crate::context::Context;
 use crate::errors::Result;
-use crate::follow::keep::stand;
 use crate::http::line::Line;
 use crate::mapping::{Mapping, StatusBack};
 use crate::model::agreement::privacy::BackWord;
 use crate::rules::Rules;
+use crate::shares::stand;
 use crate::store::deliveries::{self, Delivery};
 use crate::store::{leads, shares};
 

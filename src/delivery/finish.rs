@@ -6,15 +6,14 @@ use serde_json::{Value, json};
 use super::{Delivery, Stopped, Way, Written};
 use crate::clock::{MINUTE, Millis, SECOND};
 use crate::context::Context;
+use crate::entries::Entries;
 use crate::errors::Result;
-use crate::follow::keep::{move_shares, stand, tell_sharers};
-use crate::follow::step::Stand;
 use crate::http::line::Line;
 use crate::ledger::Body;
 use crate::mapping::Mapping;
-use crate::model::ShareStatus;
+use crate::model::{ShareStatus, Stand};
 use crate::people::{self, Keys};
-use crate::pipeline::Entries;
+use crate::shares::{move_shares, stand, tell_sharers};
 use crate::store::shares::{self, Share};
 use crate::store::{Tx, connections, deliveries, leads};
 

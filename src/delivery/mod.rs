@@ -18,7 +18,6 @@ use crate::context::Context;
 use crate::errors::Result;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, Sink, drive};
-use crate::intake::read::marker_field;
 use crate::mapping::Mapping;
 use crate::rules::Rules;
 use crate::store::deliveries::{self, Delivery};
@@ -121,7 +120,7 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
     let started = ctx.clock.now();
     let op = Op::Write {
         object: mapping.object().to_owned(),
-        marker_field: marker_field(line, mapping),
+        marker_field: mapping.marker_field(line.manifest()).to_owned(),
         items: prepared.iter().map(|p| p.item.clone()).collect(),
     };
     let (mut results, stopped, touched) = talk(ctx, line, &op, Some(started + GATES_HOLD)).await?;
@@ -163,7 +162,7 @@ async fn settle(ctx: &Context, line: &Line, mapping: &Mapping, lease: &str, doub
             Item::Update { .. } => None,
         })
         .collect();
-    let op = Op::Settle { object: mapping.object().to_owned(), marker_field: marker_field(line, mapping), items };
+    let op = Op::Settle { object: mapping.object().to_owned(), marker_field: mapping.marker_field(line.manifest()).to_owned(), items };
     let (mut results, stopped, _) = talk(ctx, line, &op, None).await?;
     let written = prepared.into_iter().map(|p| Written { result: results.remove(p.item.key()), touched: true, prepared: p }).collect();
     finish::settled(ctx, line, lease, written, &stopped).await
@@ -201,7 +200,7 @@ async fn talk(
         Ended::Wait(until) | Ended::Rest(until, _) => Stopped::Wait(until),
         Ended::Passing(code) => Stopped::Passing(code),
         Ended::NeedsPerson { code, message } => {
-            crate::pipeline::needs_person(ctx, line, &code, &message).await?;
+            ctx.needs_person(line, &code, &message).await?;
             Stopped::NeedsPerson
         }
     };

@@ -9,17 +9,15 @@ use super::{About, Prepared};
 use crate::clock::SECOND;
 use crate::context::Context;
 use crate::decide;
+use crate::entries::Entries;
 use crate::errors::Result;
-use crate::follow::keep::{ended, move_shares, stand, tell_sharers};
-use crate::follow::step::Stand;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, NoSink, drive};
-use crate::intake::read::marker_field;
 use crate::mapping::Mapping;
-use crate::model::{Lead, ShareStatus};
+use crate::model::{Lead, ShareStatus, Stand};
 use crate::people::{self, Keys};
-use crate::pipeline::Entries;
 use crate::rules::Rules;
+use crate::shares::{move_shares, stand, tell_sharers};
 use crate::standing::Stands;
 use crate::store::deliveries::{self, Delivery};
 use crate::store::shares::{self, RemotePerson, Share};
@@ -84,7 +82,7 @@ pub(super) async fn prepare(
             moved.push((share, recall("erased")));
             continue;
         };
-        if ended(from.status) {
+        if from.status.ended() {
             ends.push(json!([share.id, "ended", "share_ended"]));
             continue;
         }
@@ -118,8 +116,8 @@ pub(super) async fn prepare(
                         continue;
                     };
                     fields = mapping.for_existing(fields, current);
-                    if current.get(&marker_field(line, mapping)).is_none_or(Value::is_null) {
-                        fields.insert(marker_field(line, mapping), remote.marker.clone().into());
+                    if current.get(mapping.marker_field(line.manifest())).is_none_or(Value::is_null) {
+                        fields.insert(mapping.marker_field(line.manifest()).to_owned(), remote.marker.clone().into());
                     }
                 }
                 fields.retain(|name, value| shadow.get(name) != Some(value));
@@ -189,7 +187,7 @@ async fn adopted(ctx: &Context, line: &Line, mapping: &Mapping, claimed: &[Deliv
         return Ok(BTreeMap::new());
     }
     let mut fields = mapping.written_fields();
-    fields.push(marker_field(line, mapping));
+    fields.push(mapping.marker_field(line.manifest()).to_owned());
     let op = Op::Fetch { object: mapping.object().to_owned(), ids: by_id.keys().cloned().collect(), fields };
     let Ok(talk) = line.connector().open(&op, &line.account(), None) else { return Ok(BTreeMap::new()) };
     match drive(&ctx.transport, line, &ctx.clock, talk, None, &mut NoSink).await? {

@@ -2,32 +2,16 @@
 
 use crate::clock::{Millis, SECOND};
 use crate::mapping::StatusSeen;
-use crate::model::{Progress, ShareStatus};
+use crate::model::{Progress, ShareStatus, Stand};
 
 /// A change this soon after landing is the recipient's automation (assignment rules, workflows),
 /// which sets owner and status within seconds; it proves no person.
 pub const AUTOMATION: Millis = 10 * SECOND;
 
-/// Where a share stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stand {
-    /// Who holds it.
-    pub status: ShareStatus,
-    /// What became of it.
-    pub progress: Progress,
-    /// Why, for ends.
-    pub reason: Option<String>,
-    /// The deal's amount.
-    pub amount: Option<String>,
-}
-
 /// The moves that follow from what was seen, in order; empty when nothing moved. Each keeps status
 /// and progress apart: delivered is the machine's word, acknowledged a person's look, accepted their yes.
 pub fn moves(from: &Stand, seen: &StatusSeen, since_landing: Option<Millis>) -> Vec<Stand> {
-    if matches!(
-        from.status,
-        ShareStatus::Recalled | ShareStatus::Returned | ShareStatus::Erased | ShareStatus::Declined | ShareStatus::Expired
-    ) {
+    if from.status.ended() {
         return Vec::new();
     }
     let by_person = since_landing.is_none_or(|since| since > AUTOMATION);

@@ -6,22 +6,22 @@ use std::collections::BTreeMap;
 use leadshare_connectors::sdk::{Record, State};
 use serde_json::{Value, json};
 
-use super::read::marker_field;
+use crate::change::Change;
 use crate::clock::{Millis, SECOND};
 use crate::context::Context;
 use crate::decide;
+use crate::entries::Entries;
 use crate::errors::{Error, Result};
-use crate::follow::keep::{ended, move_shares, stand, tell_sharers};
-use crate::follow::step::Stand;
 use crate::http::line::Line;
 use crate::ledger::Body;
 use crate::mapping::{FieldProblem, Mapped, Mapping};
 use crate::model::decision::{Gate, Verdict, VerdictOutcome};
-use crate::model::{ChangeOutcome, Lead, ShareStatus};
+use crate::model::{ChangeOutcome, Lead, ShareStatus, Stand};
 use crate::people::{self, Hashes, Keys};
-use crate::pipeline::{Change, Entries, Lane};
 use crate::rules::Rules;
+use crate::shares::{move_shares, stand, tell_sharers};
 use crate::standing::Stands;
+use crate::store::deliveries::Lane;
 use crate::store::dirty::{self, Dirty, Raise};
 use crate::store::leads::KnownRecord;
 use crate::store::shares::{self, Share};
@@ -132,7 +132,9 @@ fn sort_out(
         State::Merged(_) => return end(ChangeOutcome::Gone, "merged_at_source"),
         State::Live => {}
     }
-    if let Some(marker) = record.fields.get(&marker_field(line, mapping)).and_then(Value::as_str).filter(|m| ctx.vault.markers.is_ours(m)) {
+    if let Some(marker) =
+        record.fields.get(mapping.marker_field(line.manifest())).and_then(Value::as_str).filter(|m| ctx.vault.markers.is_ours(m))
+    {
         return Sorted::OursUnknown(marker.to_owned());
     }
     if !mapping.selects(&record.fields) {
@@ -240,7 +242,7 @@ async fn decide_all(
     let (mut lead_rows, mut decision_rows, mut new) = (Vec::new(), Vec::new(), NewShares::default());
     let (mut wanted, mut recalled): (Vec<Value>, Vec<(&Share, Stand)>) = (Vec::new(), Vec::new());
     for item in incoming {
-        let running: Vec<&Share> = stored.iter().filter(|s| s.lead == item.id && !stand(s).is_ok_and(|s| ended(s.status))).collect();
+        let running: Vec<&Share> = stored.iter().filter(|s| s.lead == item.id && !stand(s).is_ok_and(|s| s.status.ended())).collect();
         lead_rows.push(json!([
             item.id,
             item.person,
@@ -280,7 +282,7 @@ async fn decide_all(
         } else if decision.outcome == ChangeOutcome::Shared {
             let mut nowhere = Vec::new();
             for verdict in decision.verdicts.iter().filter(|v| v.outcome == VerdictOutcome::Shared) {
-                let Some((to, to_mapping)) = rules.receiving(ctx, &verdict.recipient) else {
+                let Some((to, to_mapping)) = rules.receiving(&ctx.lines, &verdict.recipient) else {
                     nowhere.push(verdict.recipient.clone());
                     continue;
                 };
@@ -299,7 +301,7 @@ async fn decide_all(
                 decision.outcome = ChangeOutcome::Held;
             }
         }
-        entries.decided(ctx, &decision, &decision_id, &item.id)?;
+        entries.decided(&decision, &decision_id, &item.id)?;
         let inputs_text = keys.seal(&ctx.clock, &item.person, crate::vault::Aad::new("decisions", &decision_id, "inputs"), &facts)?;
         let body = serde_json::to_string(&decision).map_err(|_| Error::Unreadable { what: "a decision".into() })?;
         decision_rows.push(json!([decision_id, item.id, change.id_or(ctx), decision.outcome.word(), decision.reason, inputs_text, body]));

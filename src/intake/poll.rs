@@ -48,7 +48,7 @@ pub async fn poll(ctx: &Context, line: &Line, object: &str, selection: Selection
         }
         Ended::NeedsPerson { code, message } => {
             tracing::error!(connection = line.name(), object, code, message, "poll needs a person");
-            crate::pipeline::needs_person(ctx, line, &code, &message).await?;
+            ctx.needs_person(line, &code, &message).await?;
             (None, now + 10 * line.poll_every())
         }
     };

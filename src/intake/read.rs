@@ -79,7 +79,7 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping) -> Result<Optio
     if !others.is_empty() {
         let mut fields = mapping.read_fields();
         fields.extend(news_fields(mapping));
-        fields.push(marker_field(line, mapping));
+        fields.push(mapping.marker_field(line.manifest()).to_owned());
         let op = Op::Fetch { object: object.to_owned(), ids: others.iter().map(|d| d.remote_id.clone()).collect(), fields };
         match fetch(ctx, line, &op).await? {
             Ok(records) => batch.source = pair(others, records),
@@ -88,7 +88,7 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping) -> Result<Optio
     }
     if !follow.is_empty() {
         let mut fields = mapping.follow_fields();
-        fields.push(marker_field(line, mapping));
+        fields.push(mapping.marker_field(line.manifest()).to_owned());
         let op = Op::Follow { object: object.to_owned(), ids: follow.iter().map(|(d, _)| d.remote_id.clone()).collect(), fields };
         let (hints, mut people): (Vec<Dirty>, BTreeMap<String, RemotePerson>) =
             follow.into_iter().map(|(d, p)| (d.clone(), (d.remote_id, p))).unzip();
@@ -101,11 +101,6 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping) -> Result<Optio
         }
     }
     Ok(Some(batch))
-}
-
-/// The field that holds our marker on a connection's records.
-pub fn marker_field(line: &Line, mapping: &Mapping) -> String {
-    mapping.marker_field().unwrap_or(&line.manifest().write.marker_field).to_owned()
 }
 
 /// The fields that we write news into: read again to recognise our own writes.
@@ -142,7 +137,7 @@ async fn fetch(ctx: &Context, line: &Line, op: &Op) -> Result<Result<Vec<Record>
         Ended::Done(Output::Records(records)) => Ok(records),
         Ended::Wait(until) | Ended::Rest(until, _) => Err(PutOff { until, free: true }),
         Ended::NeedsPerson { code, message } => {
-            crate::pipeline::needs_person(ctx, line, &code, &message).await?;
+            ctx.needs_person(line, &code, &message).await?;
             Err(PutOff { until: now + 5 * MINUTE, free: true })
         }
         Ended::Passing(_) | Ended::Done(_) => Err(PutOff { until: now + 30 * SECOND, free: false }),

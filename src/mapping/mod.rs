@@ -21,6 +21,7 @@ pub mod transform;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use leadshare_connectors::sdk::manifest::Manifest;
 use leadshare_connectors::sdk::{Fields, Selection};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -112,9 +113,9 @@ impl Mapping {
         &self.file.object
     }
 
-    /// The field that holds our mark; `None` = the connector's default.
-    pub fn marker_field(&self) -> Option<&str> {
-        self.file.marker_field.as_deref()
+    /// The field that holds our marker: the connector's, where the file names none.
+    pub fn marker_field<'a>(&'a self, manifest: &'a Manifest) -> &'a str {
+        self.file.marker_field.as_deref().unwrap_or(&manifest.write.marker_field)
     }
 
     /// The file as it was written.

@@ -69,6 +69,13 @@ pub enum ShareStatus {
     Erased,
 }
 
+impl ShareStatus {
+    /// Whether a share is over.
+    pub fn ended(self) -> bool {
+        matches!(self, Self::Declined | Self::Expired | Self::Recalled | Self::Returned | Self::Erased)
+    }
+}
+
 /// What became of the lead at the recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -93,6 +100,19 @@ pub enum Progress {
     Reopened,
     /// A won deal was undone.
     Reversed,
+}
+
+/// Where a share stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stand {
+    /// Who holds it.
+    pub status: ShareStatus,
+    /// What became of it.
+    pub progress: Progress,
+    /// Why, for ends.
+    pub reason: Option<String>,
+    /// The deal's amount.
+    pub amount: Option<String>,
 }
 
 macro_rules! words {

@@ -7,6 +7,19 @@ use crate::args;
 use crate::clock::Millis;
 use crate::errors::Result;
 
+/// Which work goes first. The number is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Withdrawals, erasures, recalls.
+    Protect = 0,
+    /// New leads.
+    NewLeads = 1,
+    /// Updates and news.
+    Status = 2,
+    /// Reading what was there before.
+    Backfill = 3,
+}
+
 /// A claimed delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {

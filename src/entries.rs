@@ -1,0 +1,48 @@
+//! Ledger entries, gathered while a transaction works and written with it.
+
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::errors::Result;
+use crate::ledger::{Body, Entry, Stream};
+use crate::model::decision::Decision;
+use crate::store::{Tx, shares};
+
+/// Ledger entries of one transaction.
+#[derive(Default)]
+pub struct Entries(Vec<(Stream, &'static str, Body)>);
+
+impl Entries {
+    /// An entry in an agreement's stream.
+    pub fn agreement(&mut self, agreement: &str, kind: &'static str, body: Body) -> Result<()> {
+        self.0.push((Stream::Agreement(agreement.to_owned()), kind, body));
+        Ok(())
+    }
+
+    /// What was decided, one entry per candidate in that candidate's stream.
+    pub fn decided(&mut self, decision: &Decision, id: &str, lead: &str) -> Result<()> {
+        for verdict in &decision.verdicts {
+            let mut body = Body::new()
+                .id("decision", id)
+                .id("lead", lead)
+                .code("outcome", &verdict.outcome.change().word())
+                .version("agreement_version", &verdict.version);
+            if let Some(gate) = verdict.first_failure() {
+                body = body.code("gate", gate.gate.word()).code("finding", &gate.code);
+            }
+            self.agreement(&verdict.agreement, "lead.decided", body)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the entries with the work that they record.
+    pub async fn write(self, tx: &mut Tx, ctx: &Context) -> Result<()> {
+        let now = ctx.clock.now();
+        let mut rows = Vec::new();
+        for (stream, kind, body) in self.0 {
+            let entry = Entry::new(&ctx.clock.id(), &stream, now, kind, body)?;
+            rows.push(json!([entry.id, entry.stream, entry.kind, entry.text]));
+        }
+        shares::ledger_add(tx, &Value::from(rows), now).await
+    }
+}
