@@ -270,8 +270,11 @@ fn holds(case: &Case<'_>, purpose: &Purpose, channel: Option<Channel>, basis: Ba
         return Err(("consent.in_future", "the yes is dated in the future".to_owned()));
     }
     if !claim.set_by_person {
-        let by = claim.set_by.as_deref().unwrap_or("somebody unknown");
-        return Err(("consent.not_by_person", format!("the yes was recorded by {by}, not by the person")));
+        // Not by whom: a vendor's word for it can be a colleague's name.
+        return Err((
+            "consent.not_by_person",
+            "the yes was not recorded by the person, but by an import, a workflow or a colleague".to_owned(),
+        ));
     }
     let notice = notice(case)?;
     covers(case, &notice.value, purpose, channel, given)?;
