@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use leadshare_connectors::sdk::App;
+use leadshare_connectors::sdk::{Act, App};
 
 use crate::clock::Clock;
 use crate::errors::{Error, Result, did_you_mean};
@@ -28,6 +28,13 @@ pub async fn sandbox(vendor: &str, listen: SocketAddr, seed: u64, json: bool) ->
         redirect_uri: "http://127.0.0.1:8080/oauth/callback".into(),
         webhook_url: None,
     });
+    // As an administrator would before connecting us; a vendor that has such a field, or cannot have one, says so.
+    let connector = (entry.connector)();
+    let manifest = connector.manifest();
+    for object in &manifest.objects {
+        let field = Act::DefineField { object: object.clone(), name: manifest.write.marker_field.clone(), unique: true, options: vec![] };
+        let _ = made.act(field, clock.now());
+    }
     let token = made.token(clock.now());
     let served = Served::start(made, listener, &clock)?;
     if json {
@@ -38,7 +45,7 @@ pub async fn sandbox(vendor: &str, listen: SocketAddr, seed: u64, json: bool) ->
     } else {
         println!(
             "{} (simulated) at {}\n  token          {token}\n  client id      sandbox-app\n  client secret  sandbox-secret\nPress Ctrl-C to end.",
-            (entry.connector)().manifest().title,
+            manifest.title,
             served.url()
         );
     }
