@@ -1,5 +1,8 @@
 //! The integration tests: one binary, real parts.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
 
+mod architecture;
+mod clients;
+mod conformance;
 mod statements;
 mod support;
