@@ -4,5 +4,8 @@
 mod architecture;
 mod clients;
 mod conformance;
+mod exactly_once;
 mod statements;
 mod support;
+mod way;
+mod webhooks;

@@ -1,0 +1,239 @@
+//! One person at one recipient is one record there, whatever breaks on the way.
+
+use leadshare::clock::{HOUR, MINUTE, SECOND};
+use leadshare::demo::cast::Story;
+use leadshare::store::views;
+use leadshare_connectors::sdk::Fault;
+use serde_json::json;
+
+use super::support::world::{Engine, PLAIN, World, text};
+
+const ROUTES: [(&str, &str); 3] = [("northwind", "brightwater"), ("lumen", "tessera"), ("northwind", "orchard")];
+
+/// Enters a lead while its recipient's system breaks, and sees what came of it.
+async fn through(source: &str, recipient: &str, fault: Fault) {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, &[source, recipient]).await;
+        world.inject(recipient, fault.clone());
+        let (person, _) = world.enter_good(source, recipient);
+        world.settle().await;
+        let case = format!("{recipient}, {fault:?}, {engine:?}");
+        let tries = world.attempts(&person.email).await;
+        assert_eq!(world.with_email(recipient, &person.email).len(), 1, "{case}: {tries:?}");
+        assert_eq!(world.share(&person.email).await.status, "delivered", "{case}: {tries:?}");
+        assert_eq!(world.alerts().await, [], "{case}");
+    }
+}
+
+// Breaks when a create that was committed, and never answered, is made a second time.
+#[tokio::test]
+async fn a_timeout_after_commit_makes_one_record() {
+    for (source, recipient) in ROUTES {
+        for count in [1, 3] {
+            through(source, recipient, Fault::DropAfterCommit { count }).await;
+        }
+    }
+}
+
+// Breaks when a create is sent again although the first one is only late.
+#[tokio::test]
+async fn a_late_commit_makes_one_record() {
+    for (source, recipient) in ROUTES {
+        for after_ms in [2 * SECOND, 90 * SECOND] {
+            through(source, recipient, Fault::CommitLate { count: 1, after_ms }).await;
+        }
+    }
+}
+
+// Breaks when an outage of the recipient loses a lead.
+#[tokio::test]
+async fn an_outage_loses_nothing() {
+    for (source, recipient) in ROUTES {
+        through(source, recipient, Fault::Status { status: 503, count: 12 }).await;
+    }
+}
+
+// Breaks when waiting for a quota uses up tries, or loses a lead.
+#[tokio::test]
+async fn a_used_up_quota_burns_no_try() {
+    for engine in Engine::BOTH {
+        for (source, recipient) in [("northwind", "brightwater"), ("lumen", "tessera")] {
+            let world = World::new(engine, &[source, recipient]).await;
+            world.inject(recipient, Fault::DailyQuota { until: world.clock.now() + HOUR });
+            let people = world.people(source, recipient, Story::Good, 5);
+            world.enter(&people);
+            world.pass(30 * MINUTE).await;
+            for person in &people {
+                let share = world.share(&person.email).await;
+                assert_eq!(share.status, "matched");
+                for (_, way, _, _, done, _, attempts, ..) in views::deliveries_of(&world.ctx.db, &share.lead).await.unwrap() {
+                    assert!(way != "out" || (done == 0 && attempts == 0), "a try was burnt at {recipient}");
+                }
+            }
+            world.settle().await;
+            for person in &people {
+                assert_eq!(world.share(&person.email).await.status, "delivered");
+                assert_eq!(world.with_email(recipient, &person.email).len(), 1);
+            }
+        }
+    }
+}
+
+// Breaks when being told to slow down, at either side, loses a lead or counts as a failed try.
+#[tokio::test]
+async fn being_throttled_loses_nothing() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        for name in PLAIN {
+            world.inject(name, Fault::Throttle { count: 3, retry_after: Some(7) });
+        }
+        let (person, _) = world.enter_one();
+        world.settle().await;
+        assert_eq!(world.share(&person.email).await.status, "delivered");
+        assert!(world.stats("northwind").throttled > 0, "nothing was throttled");
+    }
+}
+
+// Breaks when an expired token loses work, or every request refreshes for itself.
+#[tokio::test]
+async fn an_expired_token_is_refreshed_once() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        let people = world.people("northwind", "brightwater", Story::Good, 6);
+        world.enter(&people[..3]);
+        world.work().await;
+        let before = PLAIN.iter().map(|name| world.stats(name).token_requests).collect::<Vec<_>>();
+        for name in PLAIN {
+            world.inject(name, Fault::ExpireAccessTokens);
+        }
+        world.enter(&people[3..]);
+        world.work().await;
+        for (name, before) in PLAIN.iter().zip(before) {
+            assert_eq!(world.stats(name).token_requests, before + 1, "{name}");
+        }
+        for person in &people {
+            assert_eq!(world.share(&person.email).await.status, "delivered");
+        }
+    }
+}
+
+// Breaks when a revoked grant goes unnoticed, or work is lost until the partner has connected again.
+#[tokio::test]
+async fn work_goes_on_after_connecting_again() {
+    for engine in Engine::BOTH {
+        for revoked in PLAIN {
+            let world = World::new(engine, PLAIN).await;
+            world.work().await;
+            world.inject(revoked, Fault::RevokeGrants);
+            let (person, _) = world.enter_one();
+            world.pass(10 * MINUTE).await;
+            assert_eq!(world.state(revoked).await, "reconnect_needed", "{revoked}");
+            let alerts = world.alerts().await;
+            assert!(alerts.iter().any(|(subject, code)| subject == revoked && code == "connection.reconnect_needed"), "{alerts:?}");
+            assert!(world.with_email("brightwater", &person.email).is_empty());
+            world.connect(revoked).await;
+            world.settle().await;
+            assert_eq!(world.state(revoked).await, "connected");
+            assert_eq!(world.alerts().await, []);
+            assert_eq!(world.share(&person.email).await.status, "delivered", "{revoked}");
+            assert_eq!(world.with_email("brightwater", &person.email).len(), 1);
+        }
+    }
+}
+
+// Breaks when two records of one person, spelled differently, become two at the recipient.
+#[tokio::test]
+async fn the_same_person_twice_in_a_batch_is_one_record() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, &["lumen", "tessera"]).await;
+        let twice = world.people("lumen", "tessera", Story::Twice, 2);
+        assert_eq!(world.enter(&twice).len(), 4);
+        world.settle().await;
+        for person in &twice {
+            assert_eq!(world.with_email("tessera", &person.email).len(), 1);
+            assert_eq!(world.share(&person.email).await.status, "delivered");
+        }
+        let outcomes = world.outcomes().await;
+        assert_eq!((outcomes.get("shared"), outcomes.get("duplicate")), (Some(&2), Some(&2)), "{outcomes:?}");
+    }
+}
+
+// Breaks when a recipient's own words about somebody it knows are overwritten, or it gets them twice.
+#[tokio::test]
+async fn somebody_known_there_is_adopted_and_only_gaps_are_filled() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, &["northwind", "brightwater", "lumen", "tessera"]).await;
+        let known = [("northwind", "brightwater"), ("lumen", "tessera")].map(|(s, r)| world.people(s, r, Story::KnownThere, 1).remove(0));
+        world.enter(&known);
+        world.settle().await;
+        let at_brightwater = world.with_email("brightwater", &known[0].email);
+        assert_eq!(at_brightwater.len(), 1);
+        let record = &at_brightwater[0];
+        assert!(!record.made_by_api && text(record, "Leadshare_Id__c").starts_with("ls1-"));
+        assert_eq!((text(record, "LastName").as_str(), text(record, "Company").as_str()), ("Known Already", "Somewhere"));
+        assert_eq!(text(record, "FirstName"), known[0].fields["firstname"].as_str().unwrap());
+        let at_tessera = world.with_email("tessera", &known[1].email);
+        assert_eq!(at_tessera.len(), 1);
+        assert_eq!(text(&at_tessera[0], "firstname"), "Known");
+        assert_eq!(text(&at_tessera[0], "lastname"), known[1].fields["LastName"].as_str().unwrap());
+        for person in &known {
+            assert_eq!(world.share(&person.email).await.status, "delivered");
+        }
+    }
+}
+
+// Breaks when a record that the recipient deleted comes back, or the sharer never hears of it.
+#[tokio::test]
+async fn what_the_recipient_deletes_stays_deleted() {
+    for engine in Engine::BOTH {
+        for (source, recipient, field) in [("northwind", "brightwater", "jobtitle"), ("lumen", "tessera", "Title")] {
+            let world = World::new(engine, &[source, recipient]).await;
+            let (person, at_source) = world.enter_good(source, recipient);
+            world.settle().await;
+            let there = world.with_email(recipient, &person.email).remove(0);
+            world.delete(recipient, &there.id);
+            world.pass(5 * MINUTE).await;
+            world.settle().await;
+            assert_eq!(world.stand(&person.email).await, ("returned".into(), "new".into(), Some("deleted_there".into())));
+            world.update(source, &at_source, &json!({ field: "Director" }));
+            world.settle().await;
+            assert!(world.with_email(recipient, &person.email).is_empty(), "{recipient}: it came back");
+            assert_eq!(world.shares(&person.email).await.len(), 1);
+        }
+    }
+}
+
+// Breaks when a merge at the recipient loses sight of a lead.
+#[tokio::test]
+async fn a_merged_record_is_followed() {
+    for engine in Engine::BOTH {
+        for (source, recipient, theirs, reached) in [
+            (
+                "northwind",
+                "brightwater",
+                json!({ "LastName": "Doppel", "Company": "Doppel GmbH" }),
+                json!({ "Status": "Working - Contacted" }),
+            ),
+            ("lumen", "tessera", json!({ "email": "doppel@doppel.example" }), json!({ "hs_lead_status": "CONNECTED" })),
+        ] {
+            let world = World::new(engine, &[source, recipient]).await;
+            let (person, at_source) = world.enter_good(source, recipient);
+            world.settle().await;
+            let ours = world.with_email(recipient, &person.email).remove(0);
+            let own = world.create(recipient, &theirs);
+            world.clock.advance(30 * SECOND);
+            let survivor = world.merge(recipient, &own, &ours.id);
+            world.pass(5 * MINUTE).await;
+            world.update(recipient, &survivor, &reached);
+            world.pass(5 * MINUTE).await;
+            world.settle().await;
+            let (status, progress, _) = world.stand(&person.email).await;
+            assert_eq!((status.as_str(), progress.as_str()), ("acknowledged", "reached"), "{recipient}, {engine:?}");
+            let before = world.records(recipient).len();
+            let field = if source == "lumen" { "Title" } else { "jobtitle" };
+            world.update(source, &at_source, &json!({ field: "Director" }));
+            world.settle().await;
+            assert_eq!(world.records(recipient).len(), before, "{recipient}: an update made a new record");
+        }
+    }
+}
