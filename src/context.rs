@@ -1,6 +1,7 @@
 //! What every stage works with: the store, the clock, the keys, the lines to vendors.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::clock::{Clock, Millis};
@@ -27,6 +28,10 @@ pub struct Context {
     pub rules: RwLock<Arc<Rules>>,
     /// Delays between tries of a delivery, milliseconds; the last is the end.
     pub retry_schedule: Vec<Millis>,
+    /// Whether the disk is nearly full: nothing is sent then, and webhooks are asked to come again.
+    pub low_disk: AtomicBool,
+    /// How far retry pauses are spread, percent to either side.
+    pub jitter: i64,
     /// Woken when there is work before its time.
     pub wake: tokio::sync::Notify,
     /// Our own address as partners and vendors see it, such as `https://leads.example`.
@@ -48,8 +53,8 @@ impl Context {
     pub fn retry_after(&self, attempts: i64) -> Millis {
         let index = usize::try_from(attempts).unwrap_or(0).min(self.retry_schedule.len().saturating_sub(1));
         let delay = self.retry_schedule.get(index).copied().unwrap_or(5_000);
-        // Between 80 and 120 percent, so that what failed together is not tried together.
-        delay * 4 / 5 + delay * 2 / 5 * self.clock.jitter() / 1_000
+        // Spread, so that what failed together is not tried together.
+        delay - delay * self.jitter / 100 + delay * 2 * self.jitter / 100 * self.clock.jitter() / 1_000
     }
 
     /// After how many failed tries a delivery is set aside.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
 use leadshare_connectors::sdk::manifest::Auth;
@@ -27,6 +28,9 @@ use crate::{pipeline, sealer};
 const TICK: Millis = 500;
 /// How often the ledger is sealed.
 const SEAL: Millis = 500;
+/// A connection that newly shares more than this in an hour is stopped: rather a mistaken mapping or
+/// import than so many people who asked.
+const BRAKE_PER_HOUR: u32 = 5_000;
 /// Most connections that take a turn at the same time.
 const TURNS: usize = 32;
 
@@ -61,6 +65,8 @@ pub async fn build(config: &Config, clock: &Clock) -> Result<Built> {
         lines,
         rules: RwLock::new(Arc::new(rules)),
         retry_schedule: config.retry.schedule.iter().map(|p| p.millis()).collect(),
+        low_disk: AtomicBool::new(false),
+        jitter: i64::from(config.retry.jitter),
         wake: tokio::sync::Notify::new(),
         public_url: config.server.public_url.trim_end_matches('/').to_owned(),
     };
@@ -130,6 +136,7 @@ async fn line(config: &Config, name: &str, connection: &Connection, clock: &Cloc
         role: connection.role(),
         webhook_secrets: connection.webhook_secrets(),
         observe: connection.observe,
+        brake_per_hour: connection.brake_per_hour.unwrap_or(BRAKE_PER_HOUR),
         egress: Egress::allowing(connection.dangerously_allow_networks.iter().map(|n| n.0).collect()),
         budgets: connection.shared_budgets(manifest),
         poll_every: connection.poll_every.map_or(manifest.poll.every_ms, |p| p.millis()),
@@ -276,6 +283,26 @@ pub fn only_one(config: &Config) -> Result<OnlyOne> {
     file.try_lock()
         .map_err(|_| Error::BadRequest(format!("another leadshare works on {path}: stop it first, or use PostgreSQL for several")))?;
     Ok(OnlyOne(Some(file)))
+}
+
+/// Looks at the disk until told to stop: below the limit nothing is sent and intake answers 503,
+/// while there is still room to end safely.
+pub async fn watch_disk(ctx: Arc<Context>, config: Config, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let free = rustix::fs::statvfs(&config.store.data_dir).map(|s| s.f_bavail.saturating_mul(s.f_frsize));
+        if let Ok(free) = free {
+            let low = free < u64::from(config.limits.free_disk_mb) * 1_000_000;
+            if ctx.low_disk.swap(low, Ordering::Relaxed) != low {
+                tracing::error!(low, free_mb = free / 1_000_000, "free disk: with too little nothing is sent");
+            }
+            let wal = std::fs::metadata(config.store.data_dir.join("leadshare.db-wal")).map_or(0, |m| m.len());
+            crate::metrics::disk(wal, free);
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = ctx.clock.sleep(5_000) => {}
+        }
+    }
 }
 
 /// How long a drain may take before the rest is left to the leases.

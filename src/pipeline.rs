@@ -12,9 +12,12 @@
 //! Every step ends in one transaction, and none is open while a vendor is being called. A crash
 //! between two steps repeats the first; what was sent is found again by its intent and its marker.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::Value;
 
 use crate::change::Change;
+use crate::clock::HOUR;
 use crate::context::Context;
 use crate::delivery::{self, Way};
 use crate::entries::Entries;
@@ -41,7 +44,9 @@ pub async fn turn(ctx: &Context, line: &Line) -> Result<bool> {
     for mapping in rules.of(line.name()) {
         let from = connections::one(&ctx.db, line.name()).await?.and_then(|c| c.share_from).unwrap_or_else(|| ctx.clock.now());
         worked |= intake::poll::poll(ctx, line, mapping.object(), mapping.selection(), from).await?;
-        worked |= take_in(ctx, &rules, line, mapping).await?;
+        if !braked(ctx, line).await? {
+            worked |= take_in(ctx, &rules, line, mapping).await?;
+        }
     }
     if line.role().receives() {
         worked |= delivery::deliver(ctx, &rules, line, Way::Out).await?;
@@ -54,11 +59,32 @@ pub async fn turn(ctx: &Context, line: &Line) -> Result<bool> {
 
 /// Whether a connection does nothing for now: all is stopped, it is not connected, or it is paused.
 async fn stopped(ctx: &Context, line: &Line) -> Result<bool> {
-    if connections::setting(&ctx.db, "stopped").await?.is_some() {
+    if ctx.low_disk.load(Ordering::Relaxed) || connections::setting(&ctx.db, "stopped").await?.is_some() {
         return Ok(true);
     }
     let state = connections::one(&ctx.db, line.name()).await?.map(|c| c.state);
     Ok(state.as_deref() != Some("connected"))
+}
+
+/// Stops a connection that shares far more than people can have asked for. What was shared goes on;
+/// hints wait until somebody has looked and says `leadshare resume CONNECTION`.
+async fn braked(ctx: &Context, line: &Line) -> Result<bool> {
+    if !line.role().shares() {
+        return Ok(false);
+    }
+    let now = ctx.clock.now();
+    let released = connections::setting(&ctx.db, &format!("released {}", line.name())).await?.and_then(|at| at.parse().ok()).unwrap_or(0);
+    let since = (now - HOUR).max(released);
+    let shared = crate::store::shares::newly_shared(&ctx.db, line.partner(), since).await?;
+    let most = i64::from(line.brake_per_hour());
+    if shared >= most {
+        let message = format!(
+            "{shared} leads were newly shared within an hour, and at most {most} may be: look whether that is meant, then `leadshare resume {}`",
+            line.name()
+        );
+        ctx.needs_person(line, "connection.braked", &message).await?;
+    }
+    Ok(shared >= most)
 }
 
 /// Reads what hints point at, decides, and keeps the outcome of every change.

@@ -48,15 +48,15 @@ pub fn run(command: Command, config: &Path, json: bool) -> Result<bool> {
             shown.push(serde_json::json!({ "agreement": parsed.name, "in_force": state.is_ok(), "why_not": why, "version": entry.version, "terms": entry.terms }));
             continue;
         }
-        println!("{}", program::explain(&entry.agreement));
+        out!("{}", program::explain(&entry.agreement));
         match state {
-            Ok(()) => println!("In force on {}.", rfc3339(now)),
-            Err(why) => println!("NOT in force: {why}"),
+            Ok(()) => out!("In force on {}.", rfc3339(now)),
+            Err(why) => out!("NOT in force: {why}"),
         }
-        println!("Both parties sign these terms: {}\n", entry.terms);
+        out!("Both parties sign these terms: {}\n", entry.terms);
     }
     if json {
-        println!("{}", serde_json::json!({ "diagnostics": found, "agreements": shown }));
+        out!("{}", serde_json::json!({ "diagnostics": found, "agreements": shown }));
         return Ok(found.iter().all(|d| d.severity < Severity::Error));
     }
     Ok(report(&found, false))

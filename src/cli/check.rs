@@ -27,16 +27,16 @@ pub async fn check(path: &Path, ask: bool, json: bool) -> Result<bool> {
             let state = connections::one(&ctx.db, name).await?.map_or_else(|| "new".to_owned(), |c| c.state);
             if state != "connected" {
                 well &= state == "paused";
-                println!("{name}: {state}: run `leadshare connect {name}`");
+                out!("{name}: {state}: run `leadshare connect {name}`");
                 continue;
             }
             for needs in summary::needs(&ctx, line) {
                 for finding in oauth::check::check(&ctx, name, &needs).await? {
                     well &= finding.ok;
                     if !json {
-                        println!("{name}: {} {}", if finding.ok { "ok" } else { "NO" }, finding.what);
+                        out!("{name}: {} {}", if finding.ok { "ok" } else { "NO" }, finding.what);
                         if let Some(fix) = finding.fix.as_ref().filter(|_| !finding.ok) {
-                            println!("    {fix}");
+                            out!("    {fix}");
                         }
                     }
                     all.push(serde_json::json!({ "connection": name, "finding": finding }));
@@ -44,10 +44,10 @@ pub async fn check(path: &Path, ask: bool, json: bool) -> Result<bool> {
             }
         }
         if json {
-            println!("{}", serde_json::json!({ "diagnostics": found, "connections": all }));
+            out!("{}", serde_json::json!({ "diagnostics": found, "connections": all }));
         }
     } else if well && !json {
-        println!("All is well: {} connections, program {:?}.", config.connections.len(), config.program.name);
+        out!("All is well: {} connections, program {:?}.", config.connections.len(), config.program.name);
     }
     Ok(well)
 }

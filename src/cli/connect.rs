@@ -17,7 +17,7 @@ pub async fn connect(config: &Config, partner: &str, hours: u16, json: bool) -> 
     }
     for line in lines {
         if line.app().is_none() {
-            println!(
+            out!(
                 "{}: {} is connected by a key or token in the configuration; `leadshare check --connections` tries it.",
                 line.name(),
                 line.manifest().title
@@ -26,9 +26,9 @@ pub async fn connect(config: &Config, partner: &str, hours: u16, json: bool) -> 
         }
         let link = authorize::make_link(&ctx, line.name(), i64::from(hours) * HOUR).await?;
         if json {
-            println!("{}", serde_json::json!({ "connection": line.name(), "link": link, "good_for_hours": hours }));
+            out!("{}", serde_json::json!({ "connection": line.name(), "link": link, "good_for_hours": hours }));
         } else {
-            println!(
+            out!(
                 "Send this link to whoever administers {} at {}; it works once, for {hours} hours:\n\n  {link}\n",
                 line.manifest().title,
                 line.partner()

@@ -34,7 +34,7 @@ pub async fn demo(once: bool, leads: usize, data: Option<PathBuf>, json: bool) -
     }
     let figures = figures?;
     if json {
-        println!("{}", serde_json::to_string(&figures).map_err(|_| Error::Unreadable { what: "the figures".into() })?);
+        out!("{}", serde_json::to_string(&figures).map_err(|_| Error::Unreadable { what: "the figures".into() })?);
     }
     Ok(figures.duplicates_at_recipients == 0 && figures.left_without_consent == 0)
 }

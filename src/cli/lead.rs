@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::decide;
 use crate::errors::{Error, Result};
 use crate::model::decision::Decision;
+use crate::model::reason_words;
 use crate::store::views::{self, Before};
 use crate::store::{Db, leads};
 use crate::vault::Identity;
@@ -44,21 +45,21 @@ async fn newest(db: &Db, outcome: &str, json: bool) -> Result<bool> {
     let changes = views::changes(db, &from, outcome, 40).await?;
     if json {
         let rows: Vec<Value> = changes.iter().map(|c| json!({ "at": rfc3339(c.ended_at), "connection": c.connection, "record": c.remote_id, "outcome": c.outcome, "reason": c.reason, "lead": c.lead })).collect();
-        println!("{}", json!({ "changes": rows }));
+        out!("{}", json!({ "changes": rows }));
         return Ok(true);
     }
     if changes.is_empty() {
-        println!("Nothing has been taken in yet.");
+        out!("Nothing has been taken in yet.");
     }
     for c in changes {
-        println!(
+        out!(
             "{}  {:<12} {:<12} {:<11} {:<36}  {}",
             at(c.ended_at),
             c.connection,
             short(&c.remote_id, 12),
             c.outcome,
             c.lead.unwrap_or_default(),
-            c.reason
+            reason_words(&c.reason)
         );
     }
     Ok(true)
@@ -100,14 +101,14 @@ async fn show(db: &Db, config: &Config, wanted: &str, json: bool) -> Result<bool
             .iter()
             .map(|c| json!({ "at": rfc3339(c.ended_at), "outcome": c.outcome, "reason": c.reason, "hints": c.hints }))
             .collect();
-        println!(
+        out!(
             "{}",
             json!({ "lead": lead.id, "source": lead.partner, "connection": lead.connection, "record": lead.remote_id, "changes": taken, "decisions": decided, "events": moved, "deliveries": ways })
         );
         return Ok(true);
     }
-    println!("Lead {}", lead.id);
-    println!(
+    out!("Lead {}", lead.id);
+    out!(
         "  shared by {} through {} ({} {}), first taken in {}, last changed {}",
         lead.partner,
         lead.connection,
@@ -116,29 +117,29 @@ async fn show(db: &Db, config: &Config, wanted: &str, json: bool) -> Result<bool
         at(lead.taken_at),
         at(lead.updated_at)
     );
-    println!("\nWhat was taken in");
+    out!("\nWhat was taken in");
     for c in changes.iter().rev() {
         let folded = if c.hints > 1 { format!(" ({} hints)", c.hints) } else { String::new() };
-        println!("  {}  {:<11} {}{folded}", at(c.ended_at), c.outcome, c.reason);
+        out!("  {}  {:<11} {}{folded}", at(c.ended_at), c.outcome, reason_words(&c.reason));
     }
     for d in decisions.iter().take(3) {
-        println!("\nDecided {}", at(d.1));
+        out!("\nDecided {}", at(d.1));
         match serde_json::from_str::<Decision>(&d.4) {
-            Ok(decision) => println!("{}", indent(&decide::explain(&decision))),
-            Err(_) => println!("  {}: {} (written by another version)", d.2, d.3),
+            Ok(decision) => out!("{}", indent(&decide::explain(&decision))),
+            Err(_) => out!("  {}: {} (written by another version)", d.2, d.3),
         }
     }
     for share in &shares {
-        println!("\nShared with {} under {}", share.recipient, share.agreement);
+        out!("\nShared with {} under {}", share.recipient, share.agreement);
         if let Some(remote) = &share.remote_id {
-            println!("  there it is record {remote} on {} ({})", share.connection, share.made.as_deref().unwrap_or("unknown"));
+            out!("  there it is record {remote} on {} ({})", share.connection, share.made.as_deref().unwrap_or("unknown"));
         }
         for consent in consents.iter().filter(|c| c.1 == share.id) {
-            println!("  proof kept: {}{}", consent.2, consent.3.as_ref().map(|c| format!(" by {c}")).unwrap_or_default());
+            out!("  proof kept: {}{}", consent.2, consent.3.as_ref().map(|c| format!(" by {c}")).unwrap_or_default());
         }
         for event in events.iter().filter(|e| e.0 == share.id) {
             let reason = event.4.as_ref().map(|r| format!(" because {r}")).unwrap_or_default();
-            println!("  {}  {} / {}{reason}  (said by {})", at(event.1), event.2, event.3, event.5);
+            out!("  {}  {} / {}{reason}  (said by {})", at(event.1), event.2, event.3, event.5);
         }
         for d in deliveries.iter().filter(|d| d.0 == share.id) {
             let to = if d.1 == "out" { "to the recipient" } else { "news to the sharer" };
@@ -147,15 +148,15 @@ async fn show(db: &Db, config: &Config, wanted: &str, json: bool) -> Result<bool
                 ("open", false) => "up to date".to_owned(),
                 (state, _) => format!("{state}{}", d.7.as_ref().map(|e| format!(": {e}")).unwrap_or_default()),
             };
-            println!("  delivery {to}: version {} of {}, {state}", d.4, d.3);
+            out!("  delivery {to}: version {} of {}, {state}", d.4, d.3);
         }
         for a in attempts.iter().rev().filter(|a| a.0 == share.id) {
             let code = a.6.as_ref().map(|c| format!(" ({c})")).unwrap_or_default();
-            println!("  {}  tried {} version {}: {}{code}, {} ms", at(a.3), a.1, a.2, a.5, a.4);
+            out!("  {}  tried {} version {}: {}{code}, {} ms", at(a.3), a.1, a.2, a.5, a.4);
         }
     }
     if shares.is_empty() {
-        println!("\nIt was not shared.");
+        out!("\nIt was not shared.");
     }
     Ok(true)
 }
@@ -166,9 +167,9 @@ async fn refused_before_it_was_one(db: &Db, record: &str) -> Result<bool> {
     if changes.is_empty() {
         return Err(Error::NotFound("no lead goes by that id, record or address; `leadshare lead show --list` shows the newest".into()));
     }
-    println!("Record {record} never became a lead.");
+    out!("Record {record} never became a lead.");
     for c in changes {
-        println!("  {}  {}: {:<11} {}", at(c.ended_at), c.connection, c.outcome, c.reason);
+        out!("  {}  {}: {:<11} {}", at(c.ended_at), c.connection, c.outcome, reason_words(&c.reason));
     }
     Ok(true)
 }

@@ -21,15 +21,21 @@ pub enum Command {
     },
     /// Prints the newest checkpoint, to be kept outside.
     Checkpoint,
+    /// Prints the public key that checkpoints are verified with.
+    Key,
 }
 
 /// Does it.
 pub async fn run(command: Command, config: &Config, json: bool) -> Result<bool> {
     let db = open(config).await?;
     match command {
+        Command::Key => {
+            out!("{}", config.signer()?.public());
+            Ok(true)
+        }
         Command::Checkpoint => {
             let newest = ledger::checkpoints(&db).await?.pop().ok_or_else(|| Error::NotFound("nothing has been sealed yet".into()))?;
-            print!("{newest}");
+            super::print(&newest);
             Ok(true)
         }
         Command::Verify { checkpoints } => {
@@ -39,17 +45,17 @@ pub async fn run(command: Command, config: &Config, json: bool) -> Result<bool> 
             let report = sealer::verify(&db, &outside, &config.ledger_keys()?, |n| bar.set_message(format!("{n} entries"))).await?;
             bar.finish_and_clear();
             if json {
-                println!("{}", serde_json::to_string(&report).unwrap_or_default());
+                out!("{}", serde_json::to_string(&report).unwrap_or_default());
                 return Ok(report.ok());
             }
-            println!("{} sealed entries read, {} not sealed yet, {} checkpoints fit.", report.sealed, report.unsealed, report.checkpoints);
+            out!("{} sealed entries read, {} not sealed yet, {} checkpoints fit.", report.sealed, report.unsealed, report.checkpoints);
             for problem in &report.problems {
-                println!("NO {problem}");
+                out!("NO {problem}");
             }
             if report.more > 0 {
-                println!("NO and {} more", report.more);
+                out!("NO and {} more", report.more);
             }
-            println!(
+            out!(
                 "{}",
                 if report.ok() {
                     "Nothing was altered, removed, reordered or cut."

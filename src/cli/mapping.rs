@@ -41,7 +41,7 @@ pub enum Command {
 pub async fn run(command: Command, config: &Path, json: bool) -> Result<bool> {
     match command {
         Command::Schema => {
-            println!("{}", serde_json::to_string_pretty(&mapping::schema()).unwrap_or_default());
+            out!("{}", serde_json::to_string_pretty(&mapping::schema()).unwrap_or_default());
             Ok(true)
         }
         Command::Test { files } => test(&files, config, json),
@@ -49,7 +49,7 @@ pub async fn run(command: Command, config: &Path, json: bool) -> Result<bool> {
         Command::Describe { connection, object } => {
             let fields = describe(&connection, object.as_deref(), config).await?;
             if json {
-                println!("{}", serde_json::json!({ "fields": fields }));
+                out!("{}", serde_json::json!({ "fields": fields }));
                 return Ok(true);
             }
             for field in fields {
@@ -63,7 +63,7 @@ pub async fn run(command: Command, config: &Path, json: bool) -> Result<bool> {
                 if !field.options.is_empty() {
                     notes.push(format!("one of {}", field.options.join(" | ")));
                 }
-                println!("{:<34} {:<30} {}", field.name, field.label, notes.join(", "));
+                out!("{:<34} {:<30} {}", field.name, field.label, notes.join(", "));
             }
             Ok(true)
         }
@@ -103,15 +103,15 @@ fn test(files: &[PathBuf], config: &Path, json: bool) -> Result<bool> {
             if json {
                 results.push(serde_json::json!({ "file": path.display().to_string(), "example": result.name, "passed": result.differences.is_empty(), "differences": result.differences }));
             } else {
-                println!("{} {}: {}", if result.differences.is_empty() { "ok" } else { "NO" }, path.display(), result.name);
+                out!("{} {}: {}", if result.differences.is_empty() { "ok" } else { "NO" }, path.display(), result.name);
                 for line in &result.differences {
-                    println!("     {line}");
+                    out!("     {line}");
                 }
             }
         }
     }
     if json {
-        println!("{}", serde_json::json!({ "examples": results }));
+        out!("{}", serde_json::json!({ "examples": results }));
     }
     Ok(well)
 }
@@ -133,7 +133,7 @@ async fn lint(files: &[PathBuf], live: Option<&str>, config: &Path, json: bool) 
     let well = found.iter().all(|d| d.severity < Severity::Error);
     report(&found, json);
     if found.is_empty() && !json {
-        println!("Nothing found.");
+        out!("Nothing found.");
     }
     Ok(well)
 }

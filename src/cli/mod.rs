@@ -2,6 +2,11 @@
 //!
 //! Exit codes everywhere: 0 all is well, 1 something was found or failed, 2 the command was wrong.
 
+/// Prints a line; a reader that has closed the pipe ends the command quietly.
+macro_rules! out {
+    ($($words:tt)*) => { $crate::cli::print(&format!("{}\n", format_args!($($words)*))) };
+}
+
 mod agreement;
 mod check;
 mod connect;
@@ -74,8 +79,11 @@ enum Command {
         #[arg(long, default_value = "stopped by an operator")]
         reason: String,
     },
-    /// Goes on after a stop.
-    Resume,
+    /// Goes on after a stop, or lets a connection go on that the volume brake stopped.
+    Resume {
+        /// The connection that the brake stopped; without one, everything goes on.
+        connection: Option<String>,
+    },
     /// Mapping files.
     Mapping {
         #[command(subcommand)]
@@ -114,6 +122,14 @@ enum Command {
     },
 }
 
+/// Prints to standard output; a reader that has closed the pipe (`| head`) ends the command quietly.
+fn print(text: &str) {
+    use std::io::Write as _;
+    if std::io::stdout().write_all(text.as_bytes()).is_err() {
+        std::process::exit(0);
+    }
+}
+
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -143,7 +159,8 @@ async fn dispatch(cli: Cli) -> Result<bool> {
         Command::Check { connections } => check::check(&path, connections, json).await,
         Command::Connect { partner, hours } => connect::connect(&load(&path)?, &partner, hours, json).await,
         Command::Stop { reason } => switch(&load(&path)?, Some(&reason)).await,
-        Command::Resume => switch(&load(&path)?, None).await,
+        Command::Resume { connection: None } => switch(&load(&path)?, None).await,
+        Command::Resume { connection: Some(name) } => release(&load(&path)?, &name).await,
         Command::Mapping { command } => mapping::run(command, &path, json).await,
         Command::Agreement { command } => agreement::run(command, &path, json),
         Command::Lead { command } => lead::run(command, &load(&path)?, json).await,
@@ -175,20 +192,34 @@ async fn switch(config: &Config, reason: Option<&str>) -> Result<bool> {
     match reason {
         Some(reason) => {
             connections::set_setting(&db, "stopped", reason).await?;
-            println!("Stopped: nothing is read or delivered until `leadshare resume`. Hints are still taken in and wait.");
+            out!("Stopped: nothing is read or delivered until `leadshare resume`. Hints are still taken in and wait.");
         }
         None => {
             connections::drop_setting(&db, "stopped").await?;
-            println!("Going on.");
+            out!("Going on.");
         }
     }
+    Ok(true)
+}
+
+/// Lets a connection go on that the volume brake stopped: its hour begins anew.
+async fn release(config: &Config, name: &str) -> Result<bool> {
+    if !config.connections.contains_key(name) {
+        return Err(Error::BadRequest(format!("no connection is called {name:?}")));
+    }
+    let (db, now) = (open(config).await?, Clock::system().now());
+    connections::set_setting(&db, &format!("released {name}"), &now.to_string()).await?;
+    let mut tx = db.begin().await?;
+    connections::end_alerts(&mut tx, name, now).await?;
+    tx.commit().await?;
+    out!("{name} goes on.");
     Ok(true)
 }
 
 /// Prints diagnostics; answers whether there was no error among them.
 fn report(found: &[Diagnostic], json: bool) -> bool {
     if json {
-        println!("{}", serde_json::json!({ "diagnostics": found }));
+        out!("{}", serde_json::json!({ "diagnostics": found }));
     } else {
         for diagnostic in found {
             eprintln!("{diagnostic}");

@@ -14,13 +14,15 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::errors::{Error, Result, Severity};
 use crate::web::{self, WebState, auth::AdminAuth};
-use crate::{daemon, metrics, service, summary, telemetry};
+use crate::{daemon, mapping, metrics, service, summary, telemetry};
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(config: &Config, path: &Path) -> Result<bool> {
     telemetry::init(&config.log)?;
     let page = metrics::Page::install()?;
     let clock = Clock::system();
+    // Phone metadata takes a moment to load; the first lead should not wait for it.
+    tokio::task::spawn_blocking(mapping::transform::warm);
     let _only = daemon::only_one(config)?;
     let built = daemon::build(config, &clock).await?;
     for problem in &built.diagnostics {
@@ -34,6 +36,7 @@ pub async fn run(config: &Config, path: &Path) -> Result<bool> {
     let listener = listener.map_err(|e| Error::System(format!("{} cannot be listened on: {e}", config.server.listen)))?;
     let web = tokio::spawn(serve(listener, config, &ctx, &page, &stop)?);
     let work = tokio::spawn(daemon::work(ctx.clone(), built.signer, stop.clone()));
+    let disk = tokio::spawn(daemon::watch_disk(ctx.clone(), config.clone(), stop.clone()));
     let reloads = tokio::spawn(reload(ctx.clone(), config.clone(), stop.clone()));
     tracing::info!(listen = %config.server.listen, connections = ctx.lines.len(), store = ctx.db.engine(), config = %path.display(), "running");
     service::ready("running");
@@ -57,6 +60,7 @@ pub async fn run(config: &Config, path: &Path) -> Result<bool> {
         let _ = work.await;
         let _ = web.await;
         let _ = reloads.await;
+        let _ = disk.await;
     });
     if drained.await.is_err() {
         tracing::warn!("not everything ended in time; what is left is taken up again after its lease");

@@ -38,12 +38,12 @@ pub async fn sandbox(vendor: &str, listen: SocketAddr, seed: u64, json: bool) ->
     let token = made.token(clock.now());
     let served = Served::start(made, listener, &clock)?;
     if json {
-        println!(
+        out!(
             "{}",
             serde_json::json!({ "url": served.url(), "token": token, "client_id": "sandbox-app", "client_secret": "sandbox-secret" })
         );
     } else {
-        println!(
+        out!(
             "{} (simulated) at {}\n  token          {token}\n  client id      sandbox-app\n  client secret  sandbox-secret\nPress Ctrl-C to end.",
             manifest.title,
             served.url()

@@ -63,6 +63,8 @@ pub struct Connection {
     pub observe: bool,
     /// Other budgets than the vendor's usual ones, by the name that the connector gives them.
     pub budgets: BTreeMap<String, BudgetChange>,
+    /// Most leads that this account may newly share in an hour; more stops it until a person lets it go on.
+    pub brake_per_hour: Option<u32>,
     /// How much of each budget may be spent, percent: what the partner was promised. Withdrawals and
     /// erasures are not bound by it.
     #[schemars(range(min = 1, max = 100))]

@@ -105,7 +105,7 @@ pub struct Ledger {
     /// The name under which checkpoints are signed; otherwise the host of `public_url`, a slash and
     /// the program's name. Set it before the public address changes.
     pub origin: Option<String>,
-    /// Public keys that signed checkpoints before today's, as `leadshare ledger export` prints them.
+    /// Public keys that signed checkpoints before today's, as `leadshare ledger key` prints them.
     #[serde(deserialize_with = "list")]
     pub former_keys: Vec<String>,
 }
@@ -114,19 +114,14 @@ pub struct Ledger {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// The largest body of a request that is taken in, bytes.
-    #[schemars(range(min = 65_536, max = 67_108_864))]
-    pub body_bytes: u32,
     /// Below this much free disk under `data_dir`, MB, nothing is sent and intake answers 503.
     #[schemars(range(min = 50))]
     pub free_disk_mb: u32,
-    /// How long raw bodies are kept, sealed, when they cannot be processed: at most 72h.
-    pub raw_bodies: Period,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body_bytes: 1 << 20, free_disk_mb: 200, raw_bodies: Period::hours(72) }
+        Self { free_disk_mb: 200 }
     }
 }
 

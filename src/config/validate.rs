@@ -6,7 +6,7 @@ use leadshare_connectors::sdk::Manifest;
 use leadshare_connectors::sdk::manifest::Auth;
 
 use super::sources::Sources;
-use super::{Config, Connection, Period, Secret};
+use super::{Config, Connection, Secret};
 use crate::errors::{Diagnostic, did_you_mean};
 use crate::http::line::Role;
 use crate::vault::Key;
@@ -175,14 +175,8 @@ fn ledger(config: &Config, check: &mut Check<'_>) {
 
 fn limits(config: &Config, check: &mut Check<'_>) {
     let limits = &config.limits;
-    if !(65_536..=67_108_864).contains(&limits.body_bytes) {
-        check.wrong(&["limits", "body_bytes"], "config.wrong_value", "out of range", "between 65536 and 67108864");
-    }
     if limits.free_disk_mb < 50 {
         check.wrong(&["limits", "free_disk_mb"], "config.wrong_value", "too little to end safely in", "at least 50");
-    }
-    if limits.raw_bodies > Period::hours(72) {
-        check.wrong(&["limits", "raw_bodies"], "config.wrong_value", "raw bodies are not kept longer than 72h", "72h or less");
     }
     if config.retry.schedule.is_empty() {
         check.wrong(

@@ -14,7 +14,7 @@ use crate::errors::Result;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, NoSink, drive};
 use crate::mapping::Mapping;
-use crate::model::{Lead, ShareStatus, Stand};
+use crate::model::{Lead, Progress, ShareStatus, Stand};
 use crate::people::{self, Keys};
 use crate::rules::Rules;
 use crate::shares::{move_shares, stand, tell_sharers};
@@ -82,6 +82,16 @@ pub(super) async fn prepare(
             moved.push((share, recall("erased")));
             continue;
         };
+        if from.status == ShareStatus::Recalled && untouched(remote, &from) {
+            let shadow = opened_shadow(&loaded.keys, share, remote)?;
+            let fields = take_back(mapping, &shadow);
+            if let (Some(id), false) = (&remote.remote_id, fields.is_empty()) {
+                intents.push(json!([share.id, 0]));
+                let item = Item::Update { key: share.id.clone(), id: id.clone(), fields };
+                prepared.push(Prepared { delivery, item, about: About { share: share.clone(), remote_id: None } });
+                continue;
+            }
+        }
         if from.status.ended() {
             ends.push(json!([share.id, "ended", "share_ended"]));
             continue;
@@ -104,10 +114,7 @@ pub(super) async fn prepare(
         let allowed = decide::payload(&agreement.agreement, lead, &verdict, from.status >= ShareStatus::Delivered);
         let creating = remote.remote_id.is_none();
         let mut fields = mapping.to_record(&allowed, creating);
-        let shadow: Fields = match &remote.shadow {
-            Some(sealed) => loaded.keys.open(&share.person, people::shadow_place(&share.person), sealed)?.unwrap_or_default(),
-            None => Fields::new(),
-        };
+        let shadow = opened_shadow(&loaded.keys, share, remote)?;
         let item = match &remote.remote_id {
             None => Item::Create { key: share.id.clone(), marker: remote.marker.clone(), fields },
             Some(id) => {
@@ -151,6 +158,28 @@ pub(super) async fn prepare(
     entries.write(&mut tx, ctx).await?;
     tx.commit().await?;
     Ok(prepared)
+}
+
+/// What we have written into a person's record so far.
+fn opened_shadow(keys: &Keys, share: &Share, remote: &RemotePerson) -> Result<Fields> {
+    match &remote.shadow {
+        Some(sealed) => Ok(keys.open(&share.person, people::shadow_place(&share.person), sealed)?.unwrap_or_default()),
+        None => Ok(Fields::new()),
+    }
+}
+
+/// Whether a record is ours alone: we made it, and nobody there has worked with it.
+fn untouched(remote: &RemotePerson, stand: &Stand) -> bool {
+    remote.made == "created" && stand.progress == Progress::New
+}
+
+/// What takes a lead back: the ways to reach the person, where we wrote them. The record itself
+/// stays, and says to people there what it was.
+fn take_back(mapping: &Mapping, shadow: &Fields) -> Fields {
+    let ways = ["email", "phone", "mobile", "street", "postal_code"].map(|field| (field.to_owned(), Value::Null));
+    let mut fields = mapping.to_record(&ways.into(), false);
+    fields.retain(|name, value| value.is_null() && shadow.get(name).is_some_and(|held| !held.is_null()));
+    fields
 }
 
 /// Rebuilds what was sent of creates in doubt, for looking.

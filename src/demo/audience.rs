@@ -81,10 +81,10 @@ fn do_it(stage: &Stage, actor: &Actor, i: usize, record: &SandboxRecord, now: Mi
     let act = match (actor.connector, deed(record)) {
         (_, Deed::Nothing) => return,
         ("hubspot", Deed::Reach) => update(json!({ "hs_lead_status": "CONNECTED" })),
-        ("hubspot", Deed::Disqualify) => update(json!({ "hs_lead_status": "UNQUALIFIED" })),
+        ("hubspot", Deed::Disqualify) => update(json!({ "hs_lead_status": "UNQUALIFIED", "ls_lost_reason": "Not a fit" })),
         ("hubspot", Deed::Win) => update(json!({ "hs_lead_status": "OPEN_DEAL" })),
         ("salesforce", Deed::Reach) => update(json!({ "Status": "Working - Contacted" })),
-        ("salesforce", Deed::Disqualify) => update(json!({ "Status": "Closed - Not Converted" })),
+        ("salesforce", Deed::Disqualify) => update(json!({ "Status": "Closed - Not Converted", "Lost_Reason__c": "No budget" })),
         ("salesforce", Deed::Win) => Act::Convert {
             object: actor.object.into(),
             id: record.id.clone(),

@@ -9,9 +9,10 @@ use governor::clock::{Clock as GovernorClock, Reference};
 use governor::nanos::Nanos;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
+use leadshare_connectors::sdk::Response;
 use leadshare_connectors::sdk::manifest::Budget;
 
-use crate::clock::{Clock, Millis};
+use crate::clock::{Clock, MINUTE, Millis};
 
 /// The injected clock in the form that `governor` asks for.
 #[derive(Clone)]
@@ -101,6 +102,18 @@ impl Limits {
         Ok(())
     }
 
+    /// Corrects a budget by what the vendor says of it: when nothing is left (other apps spend from
+    /// the same account), it is not touched until its window has passed, a quarter of an hour at most.
+    pub fn heard(&self, budget: &Budget, response: &Response, now: Millis) {
+        let number =
+            |header: &Option<String>| header.as_ref().and_then(|name| response.header(name)).and_then(|v| v.trim().parse::<i64>().ok());
+        let usage = budget.usage_header.as_ref().and_then(|name| response.header(name)).and_then(used_of);
+        let left = number(&budget.remaining_header).or(usage.map(|(used, limit)| limit - used));
+        if left.is_some_and(|left| left <= 0) {
+            self.block(Some(&budget.name), now + budget.window_ms.min(15 * MINUTE));
+        }
+    }
+
     /// Stops a budget until a time, as the vendor said; `None` stops all of them.
     pub fn block(&self, budget: Option<&str>, until: Millis) {
         if let Ok(mut blocked) = self.blocked.lock() {
@@ -113,6 +126,12 @@ impl Limits {
         let blocked = self.blocked.lock().ok()?;
         [budget, "*"].iter().filter_map(|name| blocked.get(*name).copied()).max()
     }
+}
+
+/// `api-usage=24/15000` and what follows a semicolon: used and limit.
+fn used_of(text: &str) -> Option<(i64, i64)> {
+    let (used, limit) = text.split(';').next()?.rsplit('=').next()?.split_once('/')?;
+    Some((used.trim().parse().ok()?, limit.trim().parse().ok()?))
 }
 
 #[cfg(test)]
@@ -141,6 +160,19 @@ mod tests {
         let worst = sent.iter().map(|start| sent.iter().filter(|t| (*start..start + 10_000).contains(t)).count()).max().unwrap();
         assert!(worst <= 110, "{worst} in one window");
         assert!(worst >= 99, "the budget is wasted: {worst} in the fullest window");
+    }
+
+    // Breaks when the vendor says that nothing is left and we go on asking.
+    #[tokio::test]
+    async fn the_vendors_own_count_wins() {
+        let clock = Clock::test(0);
+        let daily = Budget { usage_header: Some("sforce-limit-info".into()), ..budget(1_000, 86_400_000) };
+        let limits = Limits::new(&clock, std::slice::from_ref(&daily));
+        let answer = |usage: &str| Response { status: 200, headers: vec![("sforce-limit-info".into(), usage.into())], body: vec![] };
+        limits.heard(&daily, &answer("api-usage=24/15000; per-app-api-usage=17/250(appName=x)"), 0);
+        assert_eq!(limits.spend(&[("general", 1)]).await, Ok(()));
+        limits.heard(&daily, &answer("api-usage=15000/15000"), 0);
+        assert_eq!(limits.spend(&[("general", 1)]).await, Err(15 * MINUTE));
     }
 
     // Breaks when a vendor's pause is forgotten or binds other budgets.

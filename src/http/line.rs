@@ -68,6 +68,8 @@ pub struct Setup {
     pub webhook_secrets: Vec<SecretString>,
     /// Whether to show what would happen without doing it.
     pub observe: bool,
+    /// Most new shares in an hour.
+    pub brake_per_hour: u32,
     /// Pause between polls, milliseconds.
     pub poll_every: Millis,
     /// Opened networks.
@@ -153,6 +155,10 @@ impl Line {
     pub fn observe(&self) -> bool {
         self.setup.observe
     }
+    /// Most new shares in an hour.
+    pub fn brake_per_hour(&self) -> u32 {
+        self.setup.brake_per_hour
+    }
     /// Secrets of the connection's own webhook address.
     pub fn webhook_secrets(&self) -> &[SecretString] {
         &self.setup.webhook_secrets
@@ -205,6 +211,9 @@ impl Line {
 
     /// Notes the vendor's clock from an answer.
     pub(super) fn heard_headers(&self, response: &Response, now: Millis) {
+        for budget in &self.setup.budgets {
+            self.limits.heard(budget, response, now);
+        }
         let date = response.header("date").and_then(|d| jiff::fmt::rfc2822::parse(d).ok());
         if let (Some(date), Ok(mut facts)) = (date, self.facts.write()) {
             facts.clock_offset = date.timestamp().as_millisecond() - now;

@@ -263,6 +263,8 @@ async fn decide_all(
                 } else {
                     let reason = verdict.first_failure().map_or("gate", |f| f.code.as_str()).to_owned();
                     outcome = (verdict.outcome.change(), format!("taken back: {reason}"));
+                    // First in line: what was delivered is taken back.
+                    wanted.push(json!([share.id, "out", share.connection, share.object, Lane::Protect as i64]));
                     recalled.push((share, Stand { status: ShareStatus::Recalled, reason: Some(reason), ..stand(share)? }));
                 }
             }
@@ -303,6 +305,8 @@ async fn decide_all(
         }
         entries.decided(&decision, &decision_id, &item.id)?;
         let inputs_text = keys.seal(&ctx.clock, &item.person, crate::vault::Aad::new("decisions", &decision_id, "inputs"), &facts)?;
+        // The proof holds addresses: it is kept sealed beside the share, not in the decision's clear text.
+        decision.verdicts.iter_mut().for_each(|verdict| verdict.consents.clear());
         let body = serde_json::to_string(&decision).map_err(|_| Error::Unreadable { what: "a decision".into() })?;
         decision_rows.push(json!([decision_id, item.id, change.id_or(ctx), decision.outcome.word(), decision.reason, inputs_text, body]));
         changes.push(change);

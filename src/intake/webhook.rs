@@ -1,6 +1,7 @@
 //! Webhooks: verified on raw bytes, turned into hints, answered after one commit and before any work.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use leadshare_connectors::sdk::{Hint, HintKind, RawRequest, Refused, Reply, WebhookKey};
 use secrecy::ExposeSecret;
@@ -62,6 +63,9 @@ pub async fn accept(ctx: &Context, at: &Where, raw: &RawRequest) -> Result<Reply
         if let Some(line) = known {
             raised.entry(line.name()).or_default().push(raise(hint));
         }
+    }
+    if ctx.low_disk.load(Ordering::Relaxed) {
+        return Err(NotTaken::NotKept);
     }
     let keep = async {
         let mut tx = ctx.db.begin().await?;

@@ -9,4 +9,4 @@ pub mod outcome;
 
 pub use consent::{Channel, ConsentClaim, ConsentRecord, Place, Stop};
 pub use lead::Lead;
-pub use outcome::{ChangeOutcome, Progress, ShareStatus, Stand};
+pub use outcome::{ChangeOutcome, Progress, ShareStatus, Stand, reason_words};

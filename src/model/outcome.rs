@@ -115,6 +115,30 @@ pub struct Stand {
     pub amount: Option<String>,
 }
 
+/// A change's reason in plain words: codes of our own are spelled out, sentences stay as they are.
+pub fn reason_words(reason: &str) -> &str {
+    match reason {
+        "as_we_wrote_it" => "our own write came back, nothing else had changed",
+        "our_own_news" => "our own news came back, nothing else had changed",
+        "our_own_create" => "the record that we had just created",
+        "nothing_that_we_map" => "nothing that the mapping reads has changed",
+        "status_as_known" => "its status is the one that we know",
+        "status_moved" => "somebody at the recipient moved it",
+        "copies_follow" => "the lead changed, and its copies follow",
+        "not_ours" => "not a record of ours: neither read nor kept",
+        "no_share" => "a record of ours whose share is gone",
+        "outside_the_selection" => "outside the records that the partner chose to share",
+        "before_sharing_started" => "from before sharing started",
+        "deleted_at_source" => "deleted at the source",
+        "privacy_deleted_at_source" => "deleted at the source because the person asked for it",
+        "merged_at_source" => "merged into another record at the source",
+        "deleted_there" => "deleted at the recipient",
+        "merged_there" => "merged into another record at the recipient",
+        "claimed_too_often" => "set aside: reading it broke off too often",
+        other => other,
+    }
+}
+
 macro_rules! words {
     ($type:ty) => {
         impl $type {

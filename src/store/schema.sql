@@ -216,6 +216,7 @@ CREATE TABLE shares (
 ) {strict};
 CREATE INDEX shares_lead ON shares (lead);
 CREATE INDEX shares_person ON shares (person);
+CREATE INDEX shares_source ON shares (source, created_at);
 CREATE INDEX shares_recipient ON shares (recipient, created_at);
 
 CREATE TABLE share_events (

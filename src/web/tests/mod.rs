@@ -106,6 +106,7 @@ impl World {
                 role: Role::Both,
                 webhook_secrets: if name == "northwind-crm" { vec!["old-secret".into(), "new-secret".into()] } else { vec![] },
                 observe: false,
+                brake_per_hour: 1_000,
                 egress: Egress::allowing(vec!["127.0.0.0/8".parse().expect("a network")]),
                 budgets: vec![],
             };
@@ -116,6 +117,8 @@ impl World {
                 program: crate::program::Program::default(),
                 mappings: std::collections::BTreeMap::new(),
             })),
+            low_disk: false.into(),
+            jitter: 20,
             retry_schedule: vec![5_000],
             db,
             clock,
