@@ -23,7 +23,7 @@ struct Screen {
 }
 
 fn bar(bars: &MultiProgress, label: &'static str, what: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template(&format!("  {{prefix:<22}} {{bar:32.{what}}} {{pos:>5}} / {{len:<5}} {{msg}}"));
+    let style = ProgressStyle::with_template(&format!("  {{prefix:<23}} {{bar:32.{what}}} {{pos:>5}} / {{len:<5}} {{msg}}"));
     let bar = bars.add(ProgressBar::new(0).with_prefix(label));
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("█▉▊▋▌▍▎▏ "));
     bar
