@@ -20,6 +20,7 @@ use crate::http::token_endpoint::App;
 use crate::ledger::Signer;
 use crate::oauth::authorize;
 use crate::publish::{self, Published};
+use crate::rules::Rules;
 use crate::store::{Db, connections, deliveries, dirty};
 use crate::vault::{KeyCheck, Vault};
 use crate::{pipeline, sealer};
@@ -49,10 +50,30 @@ pub struct Built {
 /// # Errors
 /// Whatever keeps the daemon from starting, with what to do.
 pub async fn build(config: &Config, clock: &Clock) -> Result<Built> {
+    let (db, vault) = open(config).await?;
+    let Published { rules, diagnostics, .. } = publish::publish(&db, clock, config).await?;
+    assemble(config, clock, db, vault, rules, diagnostics).await
+}
+
+/// The same for commands that only look: the files are read and not put in force.
+///
+/// # Errors
+/// As [`build`].
+pub async fn look(config: &Config, clock: &Clock) -> Result<Built> {
+    let (db, vault) = open(config).await?;
+    let folders = publish::read(config);
+    let diagnostics = folders.diagnostics.clone();
+    assemble(config, clock, db, vault, folders.into_rules(), diagnostics).await
+}
+
+async fn open(config: &Config) -> Result<(Db, Arc<Vault>)> {
     let vault = Arc::new(config.vault()?);
     let db = Db::open(config.store_url().expose()).await?;
     check_keys(&db, &vault).await?;
-    let Published { rules, diagnostics, .. } = publish::publish(&db, clock, config).await?;
+    Ok((db, vault))
+}
+
+async fn assemble(config: &Config, clock: &Clock, db: Db, vault: Arc<Vault>, rules: Rules, diagnostics: Vec<Diagnostic>) -> Result<Built> {
     let mut lines = std::collections::BTreeMap::new();
     for (name, connection) in &config.connections {
         lines.insert(name.clone(), Arc::new(line(config, name, connection, clock, &db, &vault).await?));
@@ -224,7 +245,11 @@ async fn due(ctx: &Context) -> Result<Vec<String>> {
     let now = ctx.clock.now();
     let mut due: Vec<String> =
         dirty::pending(&ctx.db).await?.into_iter().filter(|(_, _, first)| *first <= now).map(|(name, ..)| name).collect();
-    due.extend(deliveries::open(&ctx.db).await?.into_iter().filter(|(_, _, _, first)| *first <= now).map(|(name, ..)| name));
+    let open = deliveries::open(&ctx.db).await?;
+    for way in ["out", "back"] {
+        crate::metrics::deliveries_due(way, open.iter().filter(|d| d.1 == way).map(|d| d.2 as u64).sum());
+    }
+    due.extend(open.into_iter().filter(|(_, _, _, first)| *first <= now).map(|(name, ..)| name));
     due.extend(dirty::polls_due(&ctx.db, now).await?);
     due.sort();
     due.dedup();
@@ -285,7 +310,7 @@ pub fn only_one(config: &Config) -> Result<OnlyOne> {
     Ok(OnlyOne(Some(file)))
 }
 
-/// Looks at the disk until told to stop: below the limit nothing is sent and intake answers 503,
+/// Looks at the disk, and counts what waits for people, until told to stop: below the limit nothing is sent and intake answers 503,
 /// while there is still room to end safely.
 pub async fn watch_disk(ctx: Arc<Context>, config: Config, stop: CancellationToken) {
     while !stop.is_cancelled() {
@@ -297,6 +322,10 @@ pub async fn watch_disk(ctx: Arc<Context>, config: Config, stop: CancellationTok
             }
             let wal = std::fs::metadata(config.store.data_dir.join("leadshare.db-wal")).map_or(0, |m| m.len());
             crate::metrics::disk(wal, free);
+        }
+        if let Ok(alerts) = connections::open_alerts(&ctx.db).await {
+            let waiting: BTreeSet<&str> = alerts.iter().map(|a| a.0.as_str()).filter(|subject| ctx.lines.contains_key(*subject)).collect();
+            crate::metrics::connections_needing_person(waiting.len() as u64);
         }
         tokio::select! {
             () = stop.cancelled() => {}

@@ -149,24 +149,14 @@ fn describe() {
     gauge!(Metric::Build.name(), "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
-/// A lane's word, from its number in the database.
-fn lane_word(lane: i64) -> &'static str {
-    match lane {
-        0 => "protect",
-        1 => "new",
-        2 => "status",
-        _ => "backfill",
-    }
-}
-
 /// A request to a vendor was answered, or not: `ok`, `throttled`, `refused`, `failed`, `no_answer`.
 pub fn vendor_request(connector: &'static str, class: &'static str) {
     counter!(Metric::VendorRequests.name(), "connector" => connector, "result" => class).increment(1);
 }
 
 /// Work had to wait for a vendor's budget.
-pub fn vendor_wait(connector: &'static str, lane: i64) {
-    counter!(Metric::VendorWaits.name(), "connector" => connector, "lane" => lane_word(lane)).increment(1);
+pub fn vendor_wait(connector: &'static str) {
+    counter!(Metric::VendorWaits.name(), "connector" => connector).increment(1);
 }
 
 /// A token was refreshed, or not: `ok`, `refused`, `passing`.
@@ -189,9 +179,9 @@ pub fn change(connector: &'static str, outcome: ChangeOutcome) {
     counter!(Metric::Changes.name(), "connector" => connector, "outcome" => outcome.word()).increment(1);
 }
 
-/// A try of a delivery ended: `done`, `retry`, `waiting`, `in_doubt`, `refused`, `stopped`.
-pub fn delivery(connector: &'static str, lane: i64, result: &'static str) {
-    counter!(Metric::Deliveries.name(), "connector" => connector, "lane" => lane_word(lane), "result" => result).increment(1);
+/// A try of a delivery, `out` or `back`, ended: `written`, `exists`, `moved`, `gone`, `refused`, `unknown`, `not_done`.
+pub fn delivery(connector: &'static str, way: &'static str, result: &'static str) {
+    counter!(Metric::Deliveries.name(), "connector" => connector, "way" => way, "result" => result).increment(1);
 }
 
 /// A new lead is in the recipient's system, so long after its change was taken in.
@@ -210,9 +200,9 @@ pub fn ledger(sealed: u64, unsealed: u64) {
     gauge!(Metric::LedgerUnsealed.name()).set(unsealed as f64);
 }
 
-/// So many deliveries of a lane are due.
-pub fn deliveries_due(lane: i64, count: u64) {
-    gauge!(Metric::DeliveriesDue.name(), "lane" => lane_word(lane)).set(count as f64);
+/// So many deliveries of a way, `out` or `back`, are open.
+pub fn deliveries_due(way: &'static str, count: u64) {
+    gauge!(Metric::DeliveriesDue.name(), "way" => way).set(count as f64);
 }
 
 /// So many connections wait for a person.
@@ -250,34 +240,34 @@ mod tests {
         let page = page(|| {
             vendor_request("hubspot", "ok");
             vendor_request("hubspot", "ok");
-            vendor_wait("hubspot", 3);
+            vendor_wait("hubspot");
             token_refresh("salesforce", "passing");
             webhook("hubspot", "dropped");
             hints("hubspot", "poll", 40);
             change("hubspot", ChangeOutcome::NoConsent);
-            delivery("salesforce", 0, "done");
+            delivery("salesforce", "out", "written");
             delivered_after("salesforce", 1_500);
             share_step(ShareStatus::Delivered);
             ledger(7, 2);
-            deliveries_due(1, 9);
+            deliveries_due("back", 9);
             connections_needing_person(1);
             clock_offset("tryton", -250);
             disk(4096, 1 << 30);
         });
         for line in [
             r#"leadshare_vendor_requests_total{connector="hubspot",result="ok"} 2"#,
-            r#"leadshare_vendor_waits_total{connector="hubspot",lane="backfill"} 1"#,
+            r#"leadshare_vendor_waits_total{connector="hubspot"} 1"#,
             r#"leadshare_token_refreshes_total{connector="salesforce",result="passing"} 1"#,
             r#"leadshare_webhooks_total{connector="hubspot",result="dropped"} 1"#,
             r#"leadshare_hints_total{connector="hubspot",by="poll"} 40"#,
             r#"leadshare_changes_total{connector="hubspot",outcome="no_consent"} 1"#,
-            r#"leadshare_deliveries_total{connector="salesforce",lane="protect",result="done"} 1"#,
+            r#"leadshare_deliveries_total{connector="salesforce",way="out",result="written"} 1"#,
             r#"leadshare_delivery_seconds_bucket{connector="salesforce",le="1"} 0"#,
             r#"leadshare_delivery_seconds_bucket{connector="salesforce",le="2.5"} 1"#,
             r#"leadshare_share_steps_total{status="delivered"} 1"#,
             "leadshare_ledger_sealed_total 7",
             "leadshare_ledger_unsealed_entries 2",
-            r#"leadshare_deliveries_due{lane="new"} 9"#,
+            r#"leadshare_deliveries_due{way="back"} 9"#,
             "leadshare_connections_needing_person 1",
             r#"leadshare_clock_offset_seconds{connector="tryton"} -0.25"#,
             "leadshare_wal_bytes 4096",

@@ -106,6 +106,18 @@ fn misplaced(config: &Config, name: &str, file: &str, mapping: &Mapping) -> Vec<
     wrong
 }
 
+impl Folders {
+    /// The rules that the folders hold, without putting anything in force: for commands that only look.
+    pub fn into_rules(self) -> Rules {
+        let (program, _) = program::compile(self.program);
+        let mut mappings = std::collections::BTreeMap::<String, Vec<Mapping>>::new();
+        for (name, _, mapping) in self.mappings {
+            mappings.entry(connection_of(&name).to_owned()).or_default().push(mapping);
+        }
+        Rules { program, mappings }
+    }
+}
+
 /// Publishes what changed in the folders and answers the rules in force.
 ///
 /// # Errors

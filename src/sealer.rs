@@ -32,7 +32,11 @@ pub async fn run_once(ctx: &Context, signer: &Signer) -> Result<usize> {
     }
     .sign(signer)?;
     match ledger::save_batch(&mut tx, &batch, &checkpoint, now).await {
-        Ok(()) => tx.commit().await.map(|()| count),
+        Ok(()) => {
+            tx.commit().await?;
+            crate::metrics::ledger(count as u64, ledger::waiting(&ctx.db).await? as u64);
+            Ok(count)
+        }
         Err(Error::Passing { .. }) => Ok(0),
         Err(error) => Err(error),
     }

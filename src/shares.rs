@@ -36,6 +36,7 @@ pub async fn move_shares(tx: &mut Tx, ctx: &Context, moved: &[(&Share, Stand)], 
         // One statement per move: two moves of one share in a batch must happen one after the other.
         let row = json!([[share.id, to.status.word(), to.progress.word(), to.reason, to.amount, ctx.clock.id(), said_by]]);
         shares::move_to(tx, &row, now).await?;
+        crate::metrics::share_step(to.status);
         if to.status.ended() {
             over.push(json!([share.id]));
         }
@@ -45,7 +46,10 @@ pub async fn move_shares(tx: &mut Tx, ctx: &Context, moved: &[(&Share, Stand)], 
             .code("status", &to.status.word())
             .code("progress", &to.progress.word());
         if let Some(reason) = &to.reason {
-            body = body.code("reason", reason);
+            // A word of the partner's own that is no code stays out: the ledger takes no free text.
+            let is_code = reason.starts_with(|c: char| c.is_ascii_lowercase())
+                && reason.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'.');
+            body = body.code("reason", if is_code { reason } else { "other" });
         }
         if let Some(amount) = to.amount.as_deref().and_then(money) {
             body = body.amount("amount", &amount);

@@ -184,7 +184,7 @@ async fn open(config: &Config) -> Result<Db> {
 
 /// Everything built, for commands that speak to vendors.
 async fn build(config: &Config) -> Result<Built> {
-    daemon::build(config, &Clock::system()).await
+    daemon::look(config, &Clock::system()).await
 }
 
 async fn switch(config: &Config, reason: Option<&str>) -> Result<bool> {

@@ -38,7 +38,10 @@ pub(super) async fn finish(
         (vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![]);
     for w in &written {
         let (share, delivery) = (&w.prepared.about.share, &w.prepared.delivery);
-        let attempt = |outcome: &str, code: Option<&str>| json!([ctx.clock.id(), share.id, delivery.version, started, took, outcome, code]);
+        let attempt = |outcome: &'static str, code: Option<&str>| {
+            crate::metrics::delivery(line.connector_name(), way.word(), outcome);
+            json!([ctx.clock.id(), share.id, delivery.version, started, took, outcome, code])
+        };
         let put_off = |until: Millis, attempts: i64, code: &str| json!([share.id, until, attempts, code]);
         match &w.result {
             Some(ItemResult::Written { id, made, shadow }) => {
@@ -191,6 +194,7 @@ pub(super) async fn first_delivered(tx: &mut Tx, ctx: &Context, line: &Line, arr
     for share in arrived {
         let from = stand(share)?;
         if from.status < ShareStatus::Delivered {
+            crate::metrics::delivered_after(line.connector_name(), ctx.clock.now() - share.created_at);
             moved.push((*share, Stand { status: ShareStatus::Delivered, ..from }));
             let body = Body::new().id("share", &share.id).id("connection", line.name()).id("recipient", &share.recipient);
             entries.agreement(&share.agreement, "share.delivered", body)?;

@@ -217,6 +217,7 @@ impl Line {
         let date = response.header("date").and_then(|d| jiff::fmt::rfc2822::parse(d).ok());
         if let (Some(date), Ok(mut facts)) = (date, self.facts.write()) {
             facts.clock_offset = date.timestamp().as_millisecond() - now;
+            crate::metrics::clock_offset(self.connector_name(), facts.clock_offset);
         }
     }
 

@@ -155,6 +155,7 @@ pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, 
     let mut refreshed = false;
     loop {
         if let Err(until) = line.limits().spend(&ask.cost).await {
+            crate::metrics::vendor_wait(connector);
             return Sent::Wait(until);
         }
         let bearer = match line.authorization(transport, clock, refreshed).await {

@@ -96,6 +96,7 @@ impl Sink for Pages<'_> {
         }
         let hints: Vec<Raise> = new.into_iter().map(|r| hint(self.object, r)).collect();
         self.raised += hints.len();
+        crate::metrics::hints(self.line.connector_name(), "poll", hints.len() as u64);
         dirty::raise(&mut tx, self.line.name(), &hints, now).await?;
         dirty::save_cursor(&mut tx, self.line.name(), self.object, Some(cursor.0.to_string()), now).await?;
         tx.commit().await

@@ -70,6 +70,7 @@ pub async fn accept(ctx: &Context, at: &Where, raw: &RawRequest) -> Result<Reply
     let keep = async {
         let mut tx = ctx.db.begin().await?;
         for (connection, hints) in &raised {
+            crate::metrics::hints(first.connector_name(), "webhook", hints.len() as u64);
             dirty::raise(&mut tx, connection, hints, ctx.clock.now()).await?;
         }
         tx.commit().await

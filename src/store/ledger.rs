@@ -9,6 +9,13 @@ use crate::errors::{Error, Result};
 use crate::ledger::{Batch, Hash, Head, Place, Row, State, Tree, Unsealed};
 
 const UNSEALED: &str = "SELECT id, stream, body FROM ledger WHERE leaf IS NULL ORDER BY id LIMIT $1";
+const WAITING: &str = "SELECT COUNT(*) FROM ledger WHERE leaf IS NULL";
+
+/// How many entries wait to be sealed.
+pub async fn waiting(db: &Db) -> Result<i64> {
+    Ok(db.row::<(i64,)>(WAITING, args![]).await?.map_or(0, |r| r.0))
+}
+
 const HEADS: &str = "SELECT stream, seq, hash FROM ledger_heads WHERE stream IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
 const TREE: &str = "SELECT value FROM settings WHERE name = 'ledger_tree' {for_update}";
 
