@@ -106,7 +106,7 @@ pub fn judge(case: &Case<'_>, findings: &mut Findings) -> Permitted {
     }
 
     if disclosed && may_contact {
-        let text = format!("{} permitted in {}", permitted_words(&permitted), case.place_word());
+        let text = format!("permitted: {}", permitted_words(&permitted));
         findings.pass(Gate::Consent, "consent.proven", "3 privacy.basis", text);
         for (what, (code, why)) in lacks {
             findings.pass(Gate::Consent, "consent.left_out", "3 privacy.basis", format!("without {what}: {why} ({code})"));
@@ -157,7 +157,7 @@ fn rule<'a>(case: &Case<'_>, purpose: &'a Purpose) -> Result<&'a BasisRule, Lack
     }
     let fits = |name: &str| place::contains(name, place.country.as_deref(), place.state.as_deref());
     let best = purpose.basis.iter().filter(|(name, _)| fits(name)).max_by_key(|(name, _)| (place::narrowness(name), group_order(name)));
-    best.map(|(_, rule)| rule).ok_or_else(|| ("consent.place_not_listed", format!("no legal basis is agreed for {}", case.place_word())))
+    best.map(|(_, rule)| rule).ok_or_else(|| ("consent.place_not_listed", "no legal basis is agreed for the person's place".to_owned()))
 }
 
 /// The European Union lies inside the Economic Area: where both are listed, it is the narrower one.
@@ -348,6 +348,6 @@ fn record(case: &Case<'_>, purpose: &Purpose, channel: Option<Channel>, basis: B
         given_at: claim.given_at,
         method: (!method.is_empty()).then_some(method),
         contact_point: channel.and_then(|c| claim.contact_points.get(&c).cloned()),
-        place: Some(case.place_word()),
+        place: claim.place.state.clone().or_else(|| claim.place.country.clone()),
     }
 }

@@ -1,11 +1,11 @@
 //! The later gates: whether the lead fits the agreement and the recipient now.
 
-use super::gates::{Case, Findings, after};
+use super::gates::{Case, Findings};
 use super::{Inputs, condition, own_share};
 use crate::clock::HOUR;
 use crate::model::ShareStatus;
 use crate::model::decision::{ExistingShare, Facts, Gate};
-use crate::program::{Entry, Program, business, list_name, place};
+use crate::program::{Entry, Program, after, business, list_name, place};
 
 /// Gate 7: what the agreement counts as a lead, and the recipient's territory.
 pub fn eligible(case: &Case<'_>, out: &mut Findings) {

@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 
 use super::consent::{self, Permitted, reachable};
 use super::{Inputs, fit, own_share};
-use crate::clock::Millis;
 use crate::model::agreement::money::OwnershipRule;
-use crate::model::agreement::{Onward, Period, RefusedKind, Zone};
+use crate::model::agreement::{Onward, RefusedKind, Zone};
 use crate::model::decision::{ExistingShare, Facts, Finding, Gate, Load, SuppressionScope};
 use crate::model::{Channel, ShareStatus};
-use crate::program::{Entry, Partner, Program, place};
+use crate::program::{Entry, Partner, Program, after, place};
 
 /// One candidate, with what the gates look at.
 pub struct Case<'a> {
@@ -38,12 +37,6 @@ impl<'a> Case<'a> {
             recipient: inputs.program.partners.get(entry.recipient()).map(|p| &p.value),
             blocked: stops.chain(suppressions).copied().collect(),
         }
-    }
-
-    /// The person's place for people to read.
-    pub fn place_word(&self) -> String {
-        let place = &self.facts.lead.consent.place;
-        place.state.as_ref().or(place.country.as_ref()).cloned().unwrap_or_else(|| "an unknown place".to_owned())
     }
 
     /// Shares other than the one that is judged again.
@@ -109,12 +102,12 @@ pub fn run(case: &Case<'_>) -> Judged {
     in_force(case, &mut findings);
     let permitted = consent::judge(case, &mut findings);
     transfer(case, &mut findings);
-    duplicate(case, &mut findings);
     if own_share(case.facts).is_some_and(ExistingShare::has_arrived) {
-        for gate in [Gate::Eligible, Gate::Fresh, Gate::Exclusivity, Gate::Capacity, Gate::Standing] {
+        for gate in [Gate::Duplicate, Gate::Eligible, Gate::Fresh, Gate::Exclusivity, Gate::Capacity, Gate::Standing] {
             findings.pass(gate, &format!("{}.settled", gate.word()), "", "settled when the lead was given");
         }
     } else {
+        duplicate(case, &mut findings);
         fit::eligible(case, &mut findings);
         fit::fresh(case, &mut findings);
         fit::exclusivity(case, &mut findings);
@@ -192,11 +185,24 @@ fn suppressed(case: &Case<'_>, out: &mut Findings) {
 
 /// Gate 3: the agreement is in force and lets a received lead go further.
 fn in_force(case: &Case<'_>, out: &mut Findings) {
-    let (program, facts, entry) = (case.program, case.facts, case.entry);
+    let (facts, entry) = (case.facts, case.entry);
+    let arrived = own_share(facts).filter(|s| s.has_arrived());
     match entry.in_force(facts.now) {
         Ok(()) => {}
+        Err(why) if arrived.is_some_and(|s| entry.continues(facts.now, s.status == ShareStatus::Accepted)) => {
+            out.pass(Gate::Agreement, "agreement.continues", "5 term", format!("nothing new is shared ({why}), this lead is worked on"));
+        }
         Err(why) => out.fail(Gate::Agreement, "agreement.not_in_force", "5 term", format!("{} is not in force: {why}", entry.id())),
     }
+    if arrived.is_none() {
+        received(case, out);
+    }
+    out.pass_unless_failed(Gate::Agreement, format!("{} version {} is signed", entry.id(), entry.agreement.about.version));
+}
+
+/// A received lead goes further only where the agreement under which it came says so, and never back.
+fn received(case: &Case<'_>, out: &mut Findings) {
+    let (program, facts, entry) = (case.program, case.facts, case.entry);
     for from in &facts.standing.received_from {
         if from == entry.recipient() {
             out.fail(Gate::Agreement, "agreement.origin", "3 privacy.onward", "the lead came from this partner");
@@ -209,7 +215,6 @@ fn in_force(case: &Case<'_>, out: &mut Findings) {
             out.fail(Gate::Agreement, "agreement.onward", "3 privacy.onward", text);
         }
     }
-    out.pass_unless_failed(Gate::Agreement, format!("{} version {} is signed and in force", entry.id(), entry.agreement.about.version));
 }
 
 /// Gate 5: a legal tool where the data leaves its law.
@@ -240,12 +245,6 @@ fn transfer(case: &Case<'_>, out: &mut Findings) {
         let text = "the assessment of the legal tool for the transfer is not valid today: it has to be reviewed";
         out.fail(Gate::Transfer, "transfer.review_due", "3 privacy.transfer", text);
     }
-}
-
-/// A moment and a span of the calendar after it.
-pub fn after(zone: &Zone, moment: Millis, span: Period) -> Option<Millis> {
-    let zoned = jiff::Timestamp::from_millisecond(moment).ok()?.to_zoned(zone.rules());
-    Some(zoned.checked_add(span.span()?).ok()?.timestamp().as_millisecond())
 }
 
 /// Gate 6: not there already, not somebody else's.

@@ -160,7 +160,9 @@ pub struct Verdict {
     pub fields: BTreeSet<String>,
     /// The channels by which the recipient may contact the person.
     pub channels: BTreeSet<Channel>,
-    /// The proof on which it rests.
+    /// The proof on which it rests. It names addresses and numbers, so it is not part of a stored decision: proof is
+    /// kept on its own, sealed, and a replay finds it again.
+    #[serde(skip)]
     pub consents: Vec<ConsentRecord>,
 }
 

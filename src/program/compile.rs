@@ -11,7 +11,7 @@ use super::{
 };
 use crate::clock::{Millis, rfc3339};
 use crate::errors::{Diagnostic, Severity, did_you_mean};
-use crate::model::agreement::{Agreement, Conditions, Party, Scalar, Side, Signatory};
+use crate::model::agreement::{Agreement, Conditions, EndOf, Party, Scalar, Side, Signatory};
 
 /// A value with the hash of the file that it came from.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +73,19 @@ impl Entry {
     /// When the last signature was made; `None` for drafts.
     fn signed_at(&self) -> Option<jiff::Timestamp> {
         self.agreement.signing.signed.iter().map(|s| s.at.0).max()
+    }
+
+    /// Whether leads that the recipient has go on being worked on, though nothing new is shared: a suspension stops new
+    /// leads only, and accepted ones are finished after the end where clause 5 says so.
+    pub fn continues(&self, now: Millis, accepted: bool) -> bool {
+        let running = self.windows().iter().any(|w| (w.from..w.end).contains(&now));
+        let ended = self.windows().last().filter(|w| w.end <= now);
+        let rule = self.agreement.term.on_end.as_ref().filter(|rule| accepted && rule.accepted == EndOf::Finish);
+        let finishing = rule.zip(ended).is_some_and(|(rule, last)| {
+            let limit = rule.finish_within.and_then(|span| term::after(&self.agreement.term.runs.zone, last.end, span));
+            rule.finish_within.is_none() || limit.is_some_and(|limit| now < limit)
+        });
+        self.state == State::Signed && (running || finishing)
     }
 
     /// Whether it may share at this moment.
@@ -143,7 +156,8 @@ impl Program {
     }
 }
 
-/// Puts files together and checks them against each other. The program holds every file; an agreement with an error
+/// Puts files together and checks them against each other; what a file says wrong in itself stands in its
+/// [`warnings`](ProgramFile::warnings). The program holds every file; an agreement with an error
 /// is in it as refused, so that it shares nothing and says why.
 pub fn compile(files: Vec<ProgramFile>) -> (Program, Vec<Diagnostic>) {
     let mut files = files;
@@ -163,7 +177,6 @@ pub fn compile(files: Vec<ProgramFile>) -> (Program, Vec<Diagnostic>) {
             continue;
         }
         digest.update(format!("{} {} {}\n", file.kind.word(), file.name, file.hash));
-        found.extend(file.warnings.iter().cloned());
         let (name, hash) = (file.name.clone(), file.hash.clone());
         match &file.parsed {
             Parsed::Partner(value) => drop(program.partners.insert(name, Versioned { hash, value: value.as_ref().clone() })),

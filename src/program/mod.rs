@@ -32,7 +32,7 @@ pub use folder::read_folder;
 pub use list::List;
 pub use notice::{Notice, Shown};
 pub use partner::{Calendar, Certificate, Contacts, Kind as PartnerKind, Partner, PartnerCapacity, Tier, Weekday};
-pub use term::Window;
+pub use term::{Window, after};
 
 use reader::Tree;
 

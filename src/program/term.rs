@@ -94,3 +94,9 @@ pub fn window(zone: &Zone, from: Day, until: Day) -> Window {
     let midnight = |day: jiff::civil::Date| day.to_zoned(zone.clone()).map(|z| z.timestamp().as_millisecond());
     Window { from: midnight(from.0).unwrap_or(Millis::MAX), end: until.0.tomorrow().and_then(midnight).unwrap_or(Millis::MAX) }
 }
+
+/// A moment and a span of the calendar after it, in a zone; `None` for business time.
+pub fn after(zone: &Zone, moment: Millis, span: Period) -> Option<Millis> {
+    let zoned = jiff::Timestamp::from_millisecond(moment).ok()?.to_zoned(zone.rules());
+    Some(zoned.checked_add(span.span()?).ok()?.timestamp().as_millisecond())
+}

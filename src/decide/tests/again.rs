@@ -54,7 +54,7 @@ fn what_happened_since_counts() {
         ("consent.withdrawn", |f| f.lead.consent.withdrawn_at = Some(f.now)),
         ("suppressed.erased", |f| f.standing.erased = true),
         ("fresh.stale", |f| f.now += 13 * DAY),
-        ("agreement.not_in_force", |f| f.now += 400 * DAY),
+        ("agreement.not_in_force", |f| f.now -= 60 * DAY),
         ("standing.recipient_paused", |f| {
             f.standing.partners.extend([("brightwater".to_owned(), PartnerStanding { paused: true, ..PartnerStanding::default() })]);
         }),
@@ -95,6 +95,39 @@ fn updates_are_judged_by_what_protects_the_person() {
         facts.lead.consent.withdrawn_at = Some(facts.now);
         assert_eq!(code(&again(&program, &facts)), "consent.withdrawn", "{status:?}");
     }
+}
+
+// Breaks when a lead that was given is taken back because a rival's share is accepted too.
+#[test]
+fn a_given_lead_is_not_lost_to_a_later_claim() {
+    let mut facts = own(ShareStatus::Accepted);
+    let rival = ExistingShare { share_id: "rival".to_owned(), source: "rival".to_owned(), ..facts.standing.shares[0].clone() };
+    facts.standing.shares.push(rival);
+    assert_eq!(code(&again(&example::program(), &facts)), "ok");
+}
+
+// Breaks when leads that are being worked on stop with a suspension, or accepted ones with the end, or go on for ever.
+#[test]
+fn accepted_leads_are_finished() {
+    let stopped = program(&[("[operations]", "[operations]\nsuspended = { by = \"source\", since = 2026-05-01T00:00:00Z }")]);
+    let ended = program(&[("times = 2", "times = 0")]);
+    let late = |days: i64, status| {
+        let mut facts = own(status);
+        facts.now = crate::program::tests::at("2027-04-01T00:00:00Z") + days * DAY;
+        facts.lead.consent.given_at = Some(NOW);
+        facts.lead.consent.confirmed_at = Some(NOW);
+        facts
+    };
+    for status in [ShareStatus::Delivered, ShareStatus::Accepted] {
+        assert_eq!(code(&again(&stopped, &own(status))), "ok");
+    }
+    assert_eq!(code(&again(&stopped, &own(ShareStatus::Matched))), "agreement.not_in_force");
+    // The transfer tool of the example is to be reviewed by 2 March 2027: data stays where it is from then on.
+    let reviewed = program(&[("times = 2", "times = 0"), ("review_by = 2027-03-02", "review_by = 2028-03-02")]);
+    assert_eq!(code(&again(&ended, &late(1, ShareStatus::Accepted))), "transfer.review_due");
+    assert_eq!(code(&again(&reviewed, &late(89, ShareStatus::Accepted))), "ok");
+    assert_eq!(code(&again(&reviewed, &late(91, ShareStatus::Accepted))), "agreement.not_in_force");
+    assert_eq!(code(&again(&reviewed, &late(1, ShareStatus::Delivered))), "agreement.not_in_force");
 }
 
 // Breaks when a share goes out under other terms than it was decided under, or an arrived one can no longer be updated.

@@ -76,8 +76,22 @@ fn decisions_replay() {
         let stored = serde_json::to_string(&(&facts, &first)).expect("stored");
         let (read, kept): (Facts, Decision) = serde_json::from_str(&stored).expect("read");
         assert_eq!(read, facts);
-        assert_eq!(kept, first);
-        assert_eq!(decided(&example::program(), &read), first);
+        let replayed = decided(&example::program(), &read);
+        assert_eq!(replayed, first);
+        let without_proof = |mut decision: Decision| {
+            decision.verdicts.iter_mut().for_each(|v| v.consents.clear());
+            decision
+        };
+        assert_eq!(kept, without_proof(replayed));
+    }
+}
+
+// Breaks when a stored decision holds an address, a number or a name: erasing a person would leave it there.
+#[test]
+fn a_stored_decision_names_nobody() {
+    let stored = serde_json::to_string(&decided(&example::program(), &german())).expect("stored");
+    for secret in ["jo@example.de", "+4930901820", "\"Jo\"", "\"Ek\"", "Example GmbH"] {
+        assert!(!stored.contains(secret), "{secret} in {stored}");
     }
 }
 

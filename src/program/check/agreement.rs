@@ -73,6 +73,9 @@ fn term(tree: &mut Tree<'_>, agreement: &Agreement) {
             tree.error("term.renewal.times", "agreement.dates", "more than 100 renewals".to_owned(), "sign a longer term");
         }
     }
+    if term.on_end.as_ref().and_then(|rule| rule.finish_within).is_some_and(Period::is_business) {
+        calendar_only(tree, "term.on_end.finish_within");
+    }
     if let Some(ended) = &agreement.operations.ended {
         let needed = term.terminate.as_ref().and_then(|t| match ended.cause {
             EndCause::Convenience => t.convenience,

@@ -156,7 +156,9 @@ pub fn program() -> Program {
 pub fn with(agreements: &[(&str, &str)]) -> Program {
     let mut files = surroundings();
     files.extend(agreements.iter().map(|(name, text)| file(FileKind::Agreement, name, text)));
-    let (program, found) = compile(files);
+    let warnings: Vec<_> = files.iter().flat_map(|f| f.warnings.clone()).collect();
+    let (program, mut found) = compile(files);
+    found.extend(warnings);
     assert!(found.is_empty(), "{}", found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     program
 }
