@@ -1,47 +1,73 @@
 //! After a write: settling what is in doubt, erasing what we made.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
 use super::api::{self, Api, GENERAL, Outbox};
 use super::error::{self, Problem};
 use super::read::batch_read;
 use super::write::made_since;
-use crate::sdk::{Doubt, Effect, Fields, Heard, ItemResult, Method, Millis, Output, Request, Response, Step, Tag, Talk, TalkFault};
+use crate::sdk::{Doubt, Effect, Fields, Heard, ItemResult, Made, Method, Millis, Output, Request, Response, Step, Tag, Talk, TalkFault};
 
-/// Looks for creates of unknown outcome by their markers, which is not the search index.
+/// Looks for creates of unknown outcome by their markers, which is not the search index: first among
+/// the live records, then among the archived ones, so that a record that someone removed meanwhile
+/// is not made again.
 pub(super) struct Settle {
+    api: Api,
+    object: String,
     marker_field: String,
     items: Vec<Doubt>,
     /// How long a write may take to show, milliseconds.
     patience: Millis,
+    archived: bool,
     out: Outbox,
 }
 
 impl Settle {
-    pub fn new(api: &Api, object: &str, marker_field: String, items: Vec<Doubt>, patience: Millis) -> Self {
-        let mut talk = Self { marker_field, items, patience, out: Outbox::default() };
-        let mut markers: Vec<String> = talk.items.iter().map(|doubt| doubt.marker.clone()).collect();
-        markers.sort_unstable();
-        markers.dedup();
-        if markers.is_empty() {
-            talk.out.push(Step::Done(Output::Done));
-        } else {
-            let request = batch_read(api, object, &markers, Some(&talk.marker_field), std::slice::from_ref(&talk.marker_field), &[]);
-            talk.out.ask(request, Effect::Read, GENERAL);
-        }
+    pub fn new(api: Api, object: String, marker_field: String, items: Vec<Doubt>, patience: Millis) -> Self {
+        let mut talk = Self { api, object, marker_field, items, patience, archived: false, out: Outbox::default() };
+        talk.ask();
         talk
     }
 
-    fn look(&self, doubt: &Doubt, body: &Value) -> ItemResult {
-        let held = |r: &&Value| r.get("properties").and_then(|p| p.get(&self.marker_field)).and_then(Value::as_str) == Some(&doubt.marker);
-        if let Some((found, id)) = api::list(body, "results").iter().find(held).and_then(|r| Some((r, api::id_of(r)?))) {
+    /// Asks for what is still in doubt, if anything is.
+    fn ask(&mut self) {
+        let markers: Vec<String> = self.items.iter().map(|doubt| doubt.marker.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+        if markers.is_empty() {
+            return self.out.push(Step::Done(Output::Done));
+        }
+        let properties = std::slice::from_ref(&self.marker_field);
+        let mut request = batch_read(&self.api, &self.object, &markers, Some(&self.marker_field), properties, &[]);
+        if self.archived {
+            request.url.push_str("?archived=true");
+        }
+        self.out.ask(request, Effect::Read, GENERAL);
+    }
+
+    /// Settles what the answer holds.
+    fn find(&mut self, body: &Value) {
+        let marker_of =
+            |r: &Value| r.get("properties").and_then(|p| p.get(&self.marker_field)).and_then(Value::as_str).map(str::to_lowercase);
+        let held: BTreeMap<String, &Value> = api::list(body, "results").iter().filter_map(|r| Some((marker_of(r)?, r))).collect();
+        self.items.retain(|doubt| {
+            let Some((found, id)) = held.get(&doubt.marker.to_lowercase()).and_then(|r| Some((r, api::id_of(r)?))) else { return true };
             // Our clock and the vendor's may differ a little.
             let made = made_since(found, Some(doubt.sent_at - self.patience));
-            return ItemResult::Written { id, made, shadow: Fields::new() };
+            // An archived record from before is another story's end.
+            if self.archived && made != Made::Created {
+                return true;
+            }
+            self.out.push(Step::Item(doubt.key.clone(), ItemResult::Written { id, made, shadow: Fields::new() }));
+            false
+        });
+    }
+
+    fn end(&mut self, result: &ItemResult) {
+        for doubt in std::mem::take(&mut self.items) {
+            self.out.push(Step::Item(doubt.key, result.clone()));
         }
-        let clear = api::list(body, "errors").iter().map(Problem::read).all(|problem| problem.missing());
-        // A create that is still under way will meet the marker of one written meanwhile.
-        if clear { ItemResult::Gone } else { ItemResult::InDoubt }
+        self.out.push(Step::Done(Output::Done));
     }
 }
 
@@ -51,18 +77,26 @@ impl Talk for Settle {
     }
 
     fn heard(&mut self, _: Tag, what: Heard<'_>) {
-        let answer = match what {
+        let body = match what {
+            // Whether archived records can be found by a unique property is not documented.
+            Heard::Answer(response) if !response.is_success() && self.archived => return self.end(&ItemResult::Gone),
             Heard::Answer(response) if !response.is_success() => {
                 return self.out.fail(error::fault("looking for a write in doubt", response));
             }
             Heard::Answer(response) => response.value(),
             Heard::NotSent(_) | Heard::Unknown => None,
         };
-        for doubt in std::mem::take(&mut self.items) {
-            let result = answer.as_ref().map_or(ItemResult::InDoubt, |body| self.look(&doubt, body));
-            self.out.push(Step::Item(doubt.key, result));
+        let Some(body) = body else { return self.end(&ItemResult::InDoubt) };
+        self.find(&body);
+        if !api::list(&body, "errors").iter().map(Problem::read).all(|problem| problem.missing()) {
+            self.end(&ItemResult::InDoubt);
+        } else if self.archived {
+            // A create that is still under way will meet the marker of one written meanwhile.
+            self.end(&ItemResult::Gone);
+        } else {
+            self.archived = true;
+            self.ask();
         }
-        self.out.push(Step::Done(Output::Done));
     }
 }
 

@@ -66,7 +66,7 @@ impl Connector for HubSpot {
             Op::Describe { object } => Box::new(read::Describe::new(&api, object)),
             Op::Write { object, marker_field, items } => Box::new(write::Write::new(api, object, marker_field, items)),
             Op::Settle { object, marker_field, items } => {
-                Box::new(after::Settle::new(&api, &object, marker_field, items, self.manifest.write.settle_after_ms))
+                Box::new(after::Settle::new(api, object, marker_field, items, self.manifest.write.settle_after_ms))
             }
             Op::Erase { object, id } => Box::new(after::Erase::new(&api, &object, id)),
         })

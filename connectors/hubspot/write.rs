@@ -195,7 +195,8 @@ impl Write {
         if let [index] = group {
             return self.refuse(*index, response.status, &problem);
         }
-        if matches!(response.status, 401 | 403) {
+        // These are about the account or the moment, not about an item: narrowing would not help.
+        if matches!(response.status, 401 | 403 | 408 | 423 | 429) {
             return self.settle_all(group, &ItemResult::Refused(problem.item_fault(response.status, &self.marker_field)));
         }
         let unknown = problem.unknown_properties();

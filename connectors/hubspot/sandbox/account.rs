@@ -242,19 +242,11 @@ pub(super) fn preferences(portal: &mut Portal, call: &Call<'_>) -> Result<Respon
         }
         (Method::Get, ["statuses", email]) => Ok(Response::json(200, &statuses(portal, email, call.now))),
         (Method::Post, ["statuses", email, "unsubscribe-all"]) => {
-            for (id, _) in SUBSCRIPTIONS {
-                portal.optouts.insert((email.to_lowercase(), id), "UNSUBSCRIBED");
-            }
-            // The contact's own property follows; nobody can write it directly.
-            if let Some(id) = portal.table(Kind::Contact).holder("email", email) {
-                let optout = [("hs_email_optout".to_owned(), Some("true".to_owned()))].into();
-                portal.table_mut(Kind::Contact).put(id, optout, super::By::Person, call.now);
-            }
+            portal.opt_out(email, call.now);
             Ok(Response::json(200, &statuses(portal, email, call.now)))
         }
         (Method::Get, ["statuses", email, "unsubscribe-all"]) => {
-            let all = SUBSCRIPTIONS.iter().all(|(id, _)| portal.optouts.get(&(email.to_lowercase(), *id)) == Some(&"UNSUBSCRIBED"));
-            let status = if all { "UNSUBSCRIBED" } else { "NOT_SPECIFIED" };
+            let status = if portal.opted_out.contains(&email.to_lowercase()) { "UNSUBSCRIBED" } else { "NOT_SPECIFIED" };
             let one = json!({ "channel": "EMAIL", "status": status, "subscriberIdString": email, "wideStatusType": "PORTAL_WIDE", "timestamp": iso(call.now) });
             Ok(Response::json(
                 200,

@@ -87,6 +87,7 @@ fn batch_read(portal: &Portal, kind: Kind, call: &Call<'_>) -> Result<Response, 
     if let Some(name) = id_property {
         check_id_property(portal, kind, name)?;
     }
+    let archived = call.query("archived") == Some("true");
     let histories = texts(&call.body, "propertiesWithHistory");
     if !histories.is_empty() && inputs.len() > MOST_INPUTS_WITH_HISTORY {
         return Err(Refusal::invalid(format!("At most {MOST_INPUTS_WITH_HISTORY} inputs are supported with propertiesWithHistory")));
@@ -95,7 +96,11 @@ fn batch_read(portal: &Portal, kind: Kind, call: &Call<'_>) -> Result<Response, 
     let (mut results, mut missing) = (Vec::new(), Vec::new());
     let mut answered = BTreeSet::new();
     for id in distinct_ids(inputs)? {
-        let found = find(portal, kind, &id, id_property).ok().and_then(|id| portal.visible(kind, id, call.now));
+        let found = if archived {
+            portal.archived(kind, &id, id_property, call.now)
+        } else {
+            find(portal, kind, &id, id_property).ok().and_then(|id| portal.visible(kind, id, call.now))
+        };
         match found {
             Some((id, row, version)) if answered.insert(id) => {
                 let mut out = portal.json(kind, id, row, version, &wanted);

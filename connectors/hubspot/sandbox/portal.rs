@@ -52,6 +52,8 @@ pub(super) struct Portal {
     /// Associated ids, with the type ids of each association.
     links: BTreeMap<(Kind, u64, Kind), BTreeMap<u64, BTreeSet<u32>>>,
     pub events: Vec<Event>,
+    /// Addresses that want no e-mail at all; the statuses of single subscriptions do not show it.
+    pub opted_out: BTreeSet<String>,
     /// Opt-out state by email and subscription.
     pub optouts: BTreeMap<(String, u64), &'static str>,
     pub created_by_api: u64,
@@ -76,6 +78,7 @@ impl Portal {
             tables: Kind::ALL.map(Table::new),
             links: BTreeMap::new(),
             events: Vec::new(),
+            opted_out: BTreeSet::new(),
             optouts: BTreeMap::new(),
             created_by_api: 0,
             commit_lag: 0,
@@ -181,6 +184,14 @@ impl Portal {
         self.event(Kind::Contact, "privacyDeletion", id, by, now, json!({}));
         self.event(Kind::Contact, "deletion", id, by, now, json!({ "changeFlag": "DELETED" }));
         self.table_mut(Kind::Contact).remove(id);
+    }
+
+    /// An address wants no e-mail at all; its contact shows it.
+    pub fn opt_out(&mut self, email: &str, now: Millis) {
+        self.opted_out.insert(email.to_lowercase());
+        if let Some(id) = self.table(Kind::Contact).holder("email", email) {
+            self.put(Kind::Contact, id, [("hs_email_optout".to_owned(), Some("true".to_owned()))].into(), By::Person, now);
+        }
     }
 
     /// Merges two records into a new one; both old ids lead to it from then on.
@@ -368,6 +379,17 @@ impl Portal {
         let (id, row) = self.table(kind).live(id)?;
         let version = row.visible(self.read_time(now)).filter(|version| version.archived.is_none())?;
         Some((id, row, version))
+    }
+
+    /// An archived record by id or by a unique property.
+    pub fn archived(&self, kind: Kind, name: &str, id_property: Option<&str>, now: Millis) -> Option<(u64, &Row, &Version)> {
+        let table = self.table(kind);
+        let archived = table.archived.iter().filter_map(|id| Some((*id, table.rows.get(id)?)));
+        let seen = archived.filter_map(|(id, row)| Some((id, row, row.visible(self.read_time(now))?)));
+        seen.filter(|(_, _, version)| version.archived.is_some()).find(|(id, _, version)| match id_property {
+            None => id.to_string() == name,
+            Some(property) => version.values.get(property).is_some_and(|value| value.eq_ignore_ascii_case(name)),
+        })
     }
 
     /// A record as the API writes it.

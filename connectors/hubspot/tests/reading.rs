@@ -94,6 +94,11 @@ fn opt_outs_are_read_beside_the_record() {
         let path = "/communication-preferences/2026-09/statuses/p1%40example.com";
         let body = serde_json::json!({ "channel": "EMAIL", "statusState": "UNSUBSCRIBED", "subscriptionId": 100_001 });
         world.send(crate::sdk::Method::Post, path, body.to_string().as_bytes());
+        world.send(
+            crate::sdk::Method::Post,
+            "/communication-preferences/v4/statuses/p2%40example.com/unsubscribe-all?channel=EMAIL",
+            b"{}",
+        );
         world.sent.clear();
         let ids = people.iter().chain([&nameless]).cloned().collect();
         let op = Op::Fetch { object: "contact".into(), ids, fields: vec!["@communication_preferences".into()] };
@@ -101,6 +106,7 @@ fn opt_outs_are_read_beside_the_record() {
         let words = |id: &str| records.iter().find(|r| r.id == id).map(|r| r.fields["@communication_preferences"].clone());
         assert_eq!(words(&people[0]), Some(serde_json::json!(["NOT_SPECIFIED"])));
         assert_eq!(words(&people[1]), Some(serde_json::json!(["NOT_SPECIFIED", "UNSUBSCRIBED"])));
+        assert_eq!(words(&people[2]), Some(serde_json::json!(["NOT_SPECIFIED", "UNSUBSCRIBED"])), "from all e-mail");
         assert_eq!(words(&nameless), Some(serde_json::json!([])));
         assert_eq!(world.sent.iter().filter(|(_, path, _)| path.starts_with("/communication-preferences/")).count(), requests);
         assert!(records.iter().all(|r| r.fields.len() == 1), "only what was asked for is handed over");

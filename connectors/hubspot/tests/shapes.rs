@@ -90,6 +90,32 @@ fn a_refused_batch_is_halved() {
     assert_eq!(said.len(), 1, "the others wait for their own answers");
 }
 
+/// Breaks when a refusal that is about the account or the moment is blamed on items, or costs a request for each.
+#[test]
+fn a_refusal_of_the_moment_is_not_the_items_fault() {
+    for (status, passing, config) in [(401, true, false), (403, false, true), (408, true, false), (423, true, false), (429, true, false)] {
+        let (said, asked) = hear(&four(), &[answer(status, r#"{"message":"no"}"#)]);
+        assert_eq!((items(&said).len(), asked.len()), (4, 1), "{status}");
+        let fits =
+            |result: &&ItemResult| matches!(result, ItemResult::Refused(fault) if (fault.passing, fault.config) == (passing, config));
+        assert!(items(&said).values().all(fits), "{status}: {said:?}");
+    }
+}
+
+/// Breaks when an upsert leaves it to HubSpot whether the marker is written.
+#[test]
+fn an_upsert_carries_its_marker_twice() {
+    let (_, asked) = hear(&four(), &[]);
+    let input = serde_json::from_slice::<Value>(&asked[0].body).unwrap_or_default()["inputs"][1].clone();
+    let expected = serde_json::json!({
+        "id": "marker-b",
+        "idProperty": MARKER,
+        "objectWriteTraceId": "b",
+        "properties": { "email": "b@example.com", MARKER: "marker-b" },
+    });
+    assert_eq!(input, expected);
+}
+
 /// Breaks when an error's details hide in one of the two places where HubSpot puts them.
 #[test]
 fn both_forms_of_a_validation_error_are_read() {
