@@ -167,7 +167,9 @@ async fn dispatch(cli: Cli) -> Result<bool> {
         Command::Ledger { command } => ledger::run(command, &load(&path)?, json).await,
         Command::Sandbox { vendor, listen, seed } => sandbox::sandbox(&vendor, listen, seed, json).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "leadshare", &mut std::io::stdout());
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "leadshare", &mut text);
+            print(&String::from_utf8_lossy(&text));
             Ok(true)
         }
     }
