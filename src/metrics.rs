@@ -83,7 +83,9 @@ impl Metric {
             Self::ShareSteps => ("leadshare_share_steps_total", Counter, "Shares that moved, by where to"),
             Self::LedgerSealed => ("leadshare_ledger_sealed_total", Counter, "Ledger entries sealed"),
             Self::LedgerUnsealed => ("leadshare_ledger_unsealed_entries", Gauge, "Ledger entries that wait to be sealed"),
-            Self::DeliveriesDue => ("leadshare_deliveries_due", Gauge, "Deliveries that are due and not yet made, by lane"),
+            Self::DeliveriesDue => {
+                ("leadshare_deliveries_due", Gauge, "Deliveries that are open, by way: out to recipients, back to sharers")
+            }
             Self::ConnectionsNeedingPerson => {
                 ("leadshare_connections_needing_person", Gauge, "Connections that wait for somebody to reconnect or repair them")
             }

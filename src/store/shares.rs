@@ -169,10 +169,11 @@ fn remote(row: RemoteRow) -> RemotePerson {
 
 const WANT: &str = "INSERT INTO remote_people (connection, person, object, marker, made, state)
   SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, 'unknown', 'wanted' FROM json_each(CAST($1 AS TEXT)) WHERE true
-  ON CONFLICT (connection, person) DO NOTHING";
+  ON CONFLICT (connection, person) DO UPDATE SET state = 'wanted', remote_id = NULL, made = 'unknown', shadow = NULL, landed_at = NULL
+  WHERE remote_people.state = 'gone'";
 
 /// Reserves a marker per person and connection (`[[connection, person, object, marker], …]`); one
-/// that is there stays for ever.
+/// that is there stays for ever. A new decision about a person whose record there is gone begins anew.
 pub async fn want_remote(tx: &mut Tx, rows: &Value) -> Result<()> {
     tx.exec(WANT, args![rows.clone()]).await.map(|_| ())
 }
