@@ -76,7 +76,7 @@ impl Metric {
             Self::Webhooks => ("leadshare_webhooks_total", Counter, "Webhooks received, by what became of them"),
             Self::HintsRaised => ("leadshare_hints_total", Counter, "Records that webhooks and polls asked to look at"),
             Self::Changes => ("leadshare_changes_total", Counter, "Changes taken in, by their outcome"),
-            Self::Deliveries => ("leadshare_deliveries_total", Counter, "Tries of a delivery, by lane and how they ended"),
+            Self::Deliveries => ("leadshare_deliveries_total", Counter, "Tries of a delivery, by way and how they ended"),
             Self::DeliverySeconds => {
                 ("leadshare_delivery_seconds", Seconds, "From taking a change in to having it in the recipient's system")
             }
