@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, MINUTE, Millis};
-use crate::config::{Config, Connection};
+use crate::config::{Config, Connection, Day, Period};
 use crate::context::Context;
 use crate::errors::{Diagnostic, Error, Result};
 use crate::http::Transport;
@@ -130,7 +130,7 @@ async fn line(config: &Config, name: &str, connection: &Connection, clock: &Cloc
     let now = clock.now();
     connections::ensure(db, name, &connection.partner, &connection.connector, now).await?;
     // A key needs no browser: such a connection is connected as soon as it is configured.
-    let share_from = connection.share_from.map(|day| day.start());
+    let share_from = connection.share_from.map(Day::start);
     let stored = connections::one(db, name).await?;
     let state = stored.as_ref().map_or("new", |c| c.state.as_str());
     let mut tx = db.begin().await?;
@@ -160,7 +160,7 @@ async fn line(config: &Config, name: &str, connection: &Connection, clock: &Cloc
         brake_per_hour: connection.brake_per_hour.unwrap_or(BRAKE_PER_HOUR),
         egress: Egress::allowing(connection.dangerously_allow_networks.iter().map(|n| n.0).collect()),
         budgets: connection.shared_budgets(manifest),
-        poll_every: connection.poll_every.map_or(manifest.poll.every_ms, |p| p.millis()),
+        poll_every: connection.poll_every.map_or(manifest.poll.every_ms, Period::millis),
         connector,
     };
     Ok(Line::new(setup, clock, db, vault, connections::one(db, name).await?.as_ref()))

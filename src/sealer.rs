@@ -57,7 +57,9 @@ pub async fn verify(db: &Db, outside: &[String], keys: &[PublicKey], mut progres
         let Some(last) = page.last().and_then(|row| row.seal.as_ref()) else { break };
         after = last.0.index as i64;
         read += page.len() as u64;
-        page.iter().for_each(|row| verifier.push(row));
+        for row in &page {
+            verifier.push(row);
+        }
         progress(read);
     }
     let mut after = String::new();
@@ -65,7 +67,9 @@ pub async fn verify(db: &Db, outside: &[String], keys: &[PublicKey], mut progres
         let page = ledger::tail(db, &after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after.clone_from(&last.id);
-        page.iter().for_each(|row| verifier.push(row));
+        for row in &page {
+            verifier.push(row);
+        }
     }
     Ok(verifier.finish())
 }

@@ -68,7 +68,7 @@ pub async fn summary(ctx: &Context, connection: &str) -> Result<ConnectSummary> 
         writes.push("What became of the leads that you shared: who has them and how far they got".to_owned());
     }
     let selections: Vec<String> =
-        mappings.iter().flat_map(|m| m.selection()).map(|(name, values)| format!("{name} is {}", values.join(" or "))).collect();
+        mappings.iter().flat_map(Mapping::selection).map(|(name, values)| format!("{name} is {}", values.join(" or "))).collect();
     let selection = match (line.role().shares(), selections.is_empty()) {
         (false, _) => "Only records that we delivered ourselves. Nothing else in your system is read or kept.".to_owned(),
         (true, true) => "Records of the kind below; only the fields that are listed.".to_owned(),

@@ -41,6 +41,7 @@ pub struct Record {
 
 /// One field of an object as the vendor describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, told by the vendor")]
 pub struct FieldInfo {
     /// The name used in mapping files.
     pub name: String,

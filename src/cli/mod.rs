@@ -191,15 +191,12 @@ async fn build(config: &Config) -> Result<Built> {
 
 async fn switch(config: &Config, reason: Option<&str>) -> Result<bool> {
     let db = open(config).await?;
-    match reason {
-        Some(reason) => {
-            connections::set_setting(&db, "stopped", reason).await?;
-            out!("Stopped: nothing is read or delivered until `leadshare resume`. Hints are still taken in and wait.");
-        }
-        None => {
-            connections::drop_setting(&db, "stopped").await?;
-            out!("Going on.");
-        }
+    if let Some(reason) = reason {
+        connections::set_setting(&db, "stopped", reason).await?;
+        out!("Stopped: nothing is read or delivered until `leadshare resume`. Hints are still taken in and wait.");
+    } else {
+        connections::drop_setting(&db, "stopped").await?;
+        out!("Going on.");
     }
     Ok(true)
 }

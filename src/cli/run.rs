@@ -76,12 +76,11 @@ fn serve(
     page: &metrics::Page,
     stop: &CancellationToken,
 ) -> Result<impl Future<Output = ()> + use<>> {
-    let admin = match &config.server.admin_password {
-        Some(password) => AdminAuth::Password(password.to_secret_string()),
-        None => {
-            tracing::info!("the operator's pages are closed: set server.admin_password to open them");
-            AdminAuth::Password(URL_SAFE.encode(ctx.clock.secret::<32>().map_err(|e| Error::System(e.to_string()))?).into())
-        }
+    let admin = if let Some(password) = &config.server.admin_password {
+        AdminAuth::Password(password.to_secret_string())
+    } else {
+        tracing::info!("the operator's pages are closed: set server.admin_password to open them");
+        AdminAuth::Password(URL_SAFE.encode(ctx.clock.secret::<32>().map_err(|e| Error::System(e.to_string()))?).into())
     };
     let router = web::router(WebState {
         ctx: ctx.clone(),

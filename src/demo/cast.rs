@@ -135,7 +135,7 @@ fn basics(i: usize, now: Millis) -> Basics {
     let (first, last) = (FIRST[i % FIRST.len()], LAST[(i / 3) % LAST.len()]);
     let company = format!("{} {}", COMPANY[(i / 2) % COMPANY.len()], i / 34 + 1);
     let domain = match story {
-        Story::DoesNotFit if i % 2 == 0 => "rivalcloud.example".to_owned(),
+        Story::DoesNotFit if i.is_multiple_of(2) => "rivalcloud.example".to_owned(),
         _ => format!("{}.example", company.to_lowercase().replace(' ', "-")),
     };
     let email = match story {
@@ -191,7 +191,7 @@ fn northwind(i: usize, now: Millis) -> Person {
         ("ls_consent_at", when(b.acted)),
         ("ls_consent_source", if yes { json!(if b.story == Story::Imported { "IMPORT" } else { "FORM" }) } else { Value::Null }),
         ("ls_consented_email", if yes { json!(b.email) } else { Value::Null }),
-        ("ls_consented_phone", if yes && i % 2 == 0 && b.story != Story::OptedOut { json!(phone) } else { Value::Null }),
+        ("ls_consented_phone", if yes && i.is_multiple_of(2) && b.story != Story::OptedOut { json!(phone) } else { Value::Null }),
         ("ls_double_opt_in_at", when(b.acted + 60_000)),
         ("ls_form_url", json!("https://northwind.example/help")),
     ]);

@@ -58,7 +58,7 @@ impl Transport {
             .no_proxy()
             .dns_resolver(std::sync::Arc::new(egress.clone()))
             .connect_timeout(Duration::from_secs(10))
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_idle_timeout(Duration::from_mins(1))
             .user_agent(concat!("leadshare/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|e| Error::System(format!("the HTTP client cannot be made: {e}")))?;

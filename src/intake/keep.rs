@@ -189,13 +189,12 @@ async fn resolve(tx: &mut Tx, ctx: &Context, incoming: &mut [Incoming<'_>], keys
     for item in incoming.iter_mut() {
         let hash = item.hashes.identity.clone();
         let found = hash.as_ref().and_then(|h| by_hash.get(h)).or_else(|| of_lead.get(&item.id)).cloned();
-        item.person = match found {
-            Some(person) => person,
-            None => {
-                let person = ctx.clock.id();
-                new_people.push(json!([person, keys.make(&ctx.vault, &ctx.clock, &person)?]));
-                person
-            }
+        item.person = if let Some(person) = found {
+            person
+        } else {
+            let person = ctx.clock.id();
+            new_people.push(json!([person, keys.make(&ctx.vault, &ctx.clock, &person)?]));
+            person
         };
         if let Some(hash) = hash
             && by_hash.insert(hash.clone(), item.person.clone()).is_none()

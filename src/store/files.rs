@@ -20,6 +20,7 @@ const PUT: &str = "INSERT INTO files (kind, name, hash, body, state, reason, pub
   ON CONFLICT (kind, name, hash) DO UPDATE SET state = excluded.state, body = excluded.body, reason = excluded.reason, published_at = excluded.published_at";
 
 /// Puts a version in its state; the one that was in that state before becomes history.
+#[expect(clippy::too_many_arguments, reason = "a row of the table, column by column")]
 pub async fn put(
     tx: &mut Tx,
     kind: &str,

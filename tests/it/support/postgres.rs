@@ -73,6 +73,7 @@ fn server() -> &'static Server {
 }
 
 /// The server outlives the test process only until this watcher sees the process gone.
+#[expect(clippy::zombie_processes, reason = "the watcher waits for this process, not the other way round")]
 fn stop_at_exit(bin: &Path, data: &Path, dir: &Path) {
     let script = format!(
         "while kill -0 {pid} 2>/dev/null; do sleep 0.5; done; {stop} -D '{data}' -m immediate stop; rm -rf '{dir}'",
