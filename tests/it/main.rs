@@ -7,5 +7,6 @@ mod conformance;
 mod exactly_once;
 mod statements;
 mod support;
+mod tryton;
 mod way;
 mod webhooks;
