@@ -77,8 +77,7 @@ impl Tryton {
     }
 
     async fn search(&self, model: &str, domain: &Value, fields: &[&str]) -> Vec<Value> {
-        let fields: String = fields.iter().map(|field| format!("&f={field}")).collect();
-        let found = self.ask(Method::Get, &format!("{model}?d={}{fields}", encoded(domain)), None).await;
+        let found = self.ask(Method::Get, &format!("{model}?d={}&f={}", encoded(domain), fields.join("&f=")), None).await;
         found.as_array().cloned().unwrap_or_default()
     }
 
