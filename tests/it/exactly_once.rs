@@ -6,7 +6,7 @@ use leadshare::store::views;
 use leadshare_connectors::sdk::Fault;
 use serde_json::json;
 
-use super::support::world::{Engine, PLAIN, World, text};
+use super::support::world::{Engine, PLAIN, START, World, text};
 
 const ROUTES: [(&str, &str); 3] = [("northwind", "brightwater"), ("lumen", "tessera"), ("northwind", "orchard")];
 
@@ -62,7 +62,7 @@ async fn a_used_up_quota_burns_no_try() {
             world.inject(recipient, Fault::DailyQuota { until: world.clock.now() + HOUR });
             let people = world.people(source, recipient, Story::Good, 5);
             world.enter(&people);
-            world.pass(30 * MINUTE).await;
+            world.pass(MINUTE).await;
             for person in &people {
                 let share = world.share(&person.email).await;
                 assert_eq!(share.status, "matched");
@@ -71,7 +71,12 @@ async fn a_used_up_quota_burns_no_try() {
                 }
             }
             world.settle().await;
+            assert!(world.clock.now() > START + HOUR);
             for person in &people {
+                let tries = world.attempts(&person.email).await;
+                let waited =
+                    |(_, outcome, code): &(String, String, Option<String>)| outcome == "written" || code.as_deref() == Some("waiting");
+                assert!(tries.iter().all(waited), "{tries:?}");
                 assert_eq!(world.share(&person.email).await.status, "delivered");
                 assert_eq!(world.with_email(recipient, &person.email).len(), 1);
             }
@@ -126,7 +131,7 @@ async fn work_goes_on_after_connecting_again() {
             world.work().await;
             world.inject(revoked, Fault::RevokeGrants);
             let (person, _) = world.enter_one();
-            world.pass(10 * MINUTE).await;
+            world.pass(2 * MINUTE).await;
             assert_eq!(world.state(revoked).await, "reconnect_needed", "{revoked}");
             let alerts = world.alerts().await;
             assert!(alerts.iter().any(|(subject, code)| subject == revoked && code == "connection.reconnect_needed"), "{alerts:?}");
@@ -192,7 +197,7 @@ async fn what_the_recipient_deletes_stays_deleted() {
             world.settle().await;
             let there = world.with_email(recipient, &person.email).remove(0);
             world.delete(recipient, &there.id);
-            world.pass(5 * MINUTE).await;
+            world.pass(2 * MINUTE).await;
             world.settle().await;
             assert_eq!(world.stand(&person.email).await, ("returned".into(), "new".into(), Some("deleted_there".into())));
             world.update(source, &at_source, &json!({ field: "Director" }));
@@ -223,9 +228,9 @@ async fn a_merged_record_is_followed() {
             let own = world.create(recipient, &theirs);
             world.clock.advance(30 * SECOND);
             let survivor = world.merge(recipient, &own, &ours.id);
-            world.pass(5 * MINUTE).await;
+            world.pass(2 * MINUTE).await;
             world.update(recipient, &survivor, &reached);
-            world.pass(5 * MINUTE).await;
+            world.pass(2 * MINUTE).await;
             world.settle().await;
             let (status, progress, _) = world.stand(&person.email).await;
             assert_eq!((status.as_str(), progress.as_str()), ("acknowledged", "reached"), "{recipient}, {engine:?}");

@@ -4,8 +4,13 @@
 mod architecture;
 mod clients;
 mod conformance;
+mod consent;
+mod echo;
 mod exactly_once;
+mod files;
+mod ledger;
 mod statements;
+mod store;
 mod support;
 mod tryton;
 mod way;

@@ -2,6 +2,7 @@
 //! own, its web on loopback, and a clock that only tests move.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -170,12 +171,12 @@ impl World {
         panic!("the world does not come to rest: {:?}; {:?}", deliveries::open(&self.ctx.db).await, self.alerts().await);
     }
 
-    /// Lets so much time pass, working every ten seconds.
+    /// Lets so much time pass, working every fifteen seconds.
     pub async fn pass(&self, time: Millis) {
         let until = self.clock.now() + time;
         while self.clock.now() < until {
             self.work().await;
-            self.clock.advance((10 * SECOND).min(until - self.clock.now()));
+            self.clock.advance((15 * SECOND).min(until - self.clock.now()));
         }
         self.work().await;
     }
@@ -356,7 +357,7 @@ impl World {
                 .collect();
             let sql: &'static str = format!("SELECT {} FROM {name}", columns.join(" || ' | ' || ")).leak();
             for (row,) in self.ctx.db.rows::<(String,)>(sql, leadshare::args![]).await.unwrap() {
-                all.push_str(&format!("{name}: {row}\n"));
+                let _ = writeln!(all, "{name}: {row}");
             }
         }
         all

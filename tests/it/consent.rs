@@ -1,0 +1,177 @@
+//! Consent: without it nothing leaves, and when it is withdrawn what left is taken back.
+
+use leadshare::clock::{HOUR, MINUTE};
+use leadshare::demo::cast::{Person, Story};
+use leadshare::demo::count;
+use leadshare::store::people;
+use leadshare::vault::Identity;
+use leadshare_connectors::sdk::{Fault, Method, SandboxRequest};
+use serde_json::{Value, json};
+
+use super::support::world::{Engine, PLAIN, World, text};
+
+/// How somebody withdraws.
+#[derive(Debug, Clone, Copy)]
+enum Withdrawal {
+    /// The choice on the form is cleared.
+    ChoiceCleared,
+    /// The link under a mail.
+    OptedOut,
+    /// The operator was told.
+    Suppressed,
+}
+
+const EVERY: [Withdrawal; 3] = [Withdrawal::ChoiceCleared, Withdrawal::OptedOut, Withdrawal::Suppressed];
+
+/// Somebody who said yes to e-mail and to nothing else, entered at Northwind.
+fn enter_by_mail_only(world: &World) -> (Person, String) {
+    let good = world.people("northwind", "brightwater", Story::Good, 12);
+    let person = good.into_iter().find(|p| !p.fields.contains_key("ls_consented_phone")).unwrap();
+    let id = world.enter(std::slice::from_ref(&person)).remove(0);
+    (person, id)
+}
+
+async fn withdraw(world: &World, how: Withdrawal, person: &Person, id: &str) {
+    match how {
+        Withdrawal::ChoiceCleared => world.update("northwind", id, &json!({ "ls_partner_choice": null })),
+        Withdrawal::OptedOut => {
+            let mut sandbox = world.stage.of("northwind").unwrap().1.sandbox();
+            let token = sandbox.token(world.clock.now());
+            let request = SandboxRequest {
+                method: Method::Post,
+                path: format!("/communication-preferences/2026-09/statuses/{}/unsubscribe-all?channel=EMAIL", person.email),
+                headers: vec![("authorization".into(), format!("Bearer {token}"))],
+                body: Vec::new(),
+            };
+            sandbox.handle(&request, world.clock.now());
+        }
+        Withdrawal::Suppressed => {
+            let hash = world.ctx.vault.blind.hash(Identity::Email, &person.email);
+            let mut tx = world.ctx.db.begin().await.unwrap();
+            people::suppress(&mut tx, &json!([[hash, "person", "asked_to_stop", "[]"]]), world.clock.now()).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+    }
+}
+
+// Breaks when the gates are not asked again before sending: what was decided while the yes stood would
+// leave after it was withdrawn.
+#[tokio::test]
+async fn a_withdrawal_before_delivery_lets_nothing_leave() {
+    for engine in Engine::BOTH {
+        for how in EVERY {
+            let world = World::new(engine, PLAIN).await;
+            world.inject("brightwater", Fault::DailyQuota { until: world.clock.now() + HOUR });
+            let (person, id) = enter_by_mail_only(&world);
+            world.work().await;
+            assert_eq!(world.share(&person.email).await.status, "matched", "{how:?}: it waits for the quota");
+            withdraw(&world, how, &person, &id).await;
+            world.pass(2 * MINUTE).await;
+            world.settle().await;
+            assert!(world.with_email("brightwater", &person.email).is_empty(), "{how:?}, {engine:?}: it left");
+            let (status, _, reason) = world.stand(&person.email).await;
+            assert!(status == "recalled" && reason.is_some(), "{how:?}: {status} {reason:?}");
+            assert_eq!(text(&world.record("northwind", &id), "ls_share_status"), "Taken back", "{how:?}: the sharer is told");
+        }
+    }
+}
+
+// Breaks when the gates before sending are skipped for a share that was decided a moment ago: nothing
+// but the list of suppressions says no here, and no change of the record raises it again.
+#[tokio::test]
+async fn a_suppression_between_deciding_and_sending_holds() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        world.inject("brightwater", Fault::DailyQuota { until: world.clock.now() + HOUR });
+        let (person, id) = enter_by_mail_only(&world);
+        world.work().await;
+        withdraw(&world, Withdrawal::Suppressed, &person, &id).await;
+        world.settle().await;
+        let (status, _, reason) = world.stand(&person.email).await;
+        assert_eq!((status.as_str(), reason.as_deref()), ("recalled", Some("suppressed.person")));
+        assert!(world.with_email("brightwater", &person.email).is_empty());
+    }
+}
+
+// Breaks when a withdrawal after delivery changes nothing, or the sharer does not learn of it.
+#[tokio::test]
+async fn a_withdrawal_after_delivery_takes_the_share_back() {
+    for engine in Engine::BOTH {
+        for how in [Withdrawal::ChoiceCleared, Withdrawal::OptedOut] {
+            let world = World::new(engine, PLAIN).await;
+            let (person, id) = enter_by_mail_only(&world);
+            world.settle().await;
+            assert_eq!(world.share(&person.email).await.status, "delivered");
+            withdraw(&world, how, &person, &id).await;
+            world.pass(2 * MINUTE).await;
+            world.settle().await;
+            let (status, _, reason) = world.stand(&person.email).await;
+            assert!(status == "recalled" && reason.is_some(), "{how:?}: {status} {reason:?}");
+            assert_eq!(text(&world.record("northwind", &id), "ls_share_status"), "Taken back", "{how:?}");
+            let there = world.with_email("brightwater", &person.email);
+            world.update("northwind", &id, &json!({ "jobtitle": "Director" }));
+            world.settle().await;
+            let after = world.with_email("brightwater", &person.email);
+            assert_eq!(text(&after[0], "Title"), text(&there[0], "Title"), "{how:?}: an update left after the withdrawal");
+        }
+    }
+}
+
+// Breaks when anybody whose story says no reaches a recipient, or one who said yes does not.
+#[tokio::test]
+async fn only_those_who_agreed_leave() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        let mut people = Vec::new();
+        for story in [Story::Good, Story::NoChoice, Story::Nobody, Story::Imported, Story::OptedOut, Story::Suppressed] {
+            people.extend(world.people("northwind", "brightwater", story, 2));
+        }
+        for person in people.iter().filter(|p| p.story == Story::Suppressed) {
+            withdraw(&world, Withdrawal::Suppressed, person, "").await;
+        }
+        world.enter(&people);
+        world.settle().await;
+        for person in &people {
+            let there = world.with_email("brightwater", &person.email).len();
+            assert_eq!(there, usize::from(person.story == Story::Good), "{:?}", person.story);
+        }
+        let outcomes = world.outcomes().await;
+        assert_eq!((outcomes.get("no_consent"), outcomes.get("suppressed")), (Some(&8), Some(&2)), "{outcomes:?}");
+        assert_eq!(count::without_consent(&world.stage.look(), &people), 0);
+    }
+}
+
+// Breaks when the demo's count of those who left without consent cannot become anything but zero: here
+// the mapping is broken on purpose and takes an import for the person's own yes.
+#[tokio::test]
+async fn the_count_without_consent_can_be_more_than_zero() {
+    let believe_imports = |path: &str, text: &str| match path {
+        "mappings/northwind.toml" => {
+            assert!(text.contains("set_by = [\"FORM\"]"));
+            text.replace("set_by = [\"FORM\"]", "set_by = [\"FORM\", \"IMPORT\"]")
+        }
+        _ => text.to_owned(),
+    };
+    for engine in Engine::BOTH {
+        let world = World::changed(engine, PLAIN, &believe_imports).await;
+        let people = world.people("northwind", "brightwater", Story::Imported, 3);
+        world.enter(&people);
+        world.settle().await;
+        assert_eq!(count::without_consent(&world.stage.look(), &people), 3);
+    }
+}
+
+// Breaks when the demo's count of duplicates cannot become anything but zero: here somebody at the
+// recipient types a delivered person in again.
+#[tokio::test]
+async fn the_count_of_duplicates_can_be_more_than_zero() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        let (person, _) = world.enter_one();
+        world.settle().await;
+        assert_eq!(count::duplicates(&world.stage.look()), 0);
+        let again: Value = json!({ "Email": person.email.to_uppercase(), "LastName": "Again", "Company": "Again" });
+        world.create("brightwater", &again);
+        assert_eq!(count::duplicates(&world.stage.look()), 1);
+    }
+}

@@ -1,0 +1,191 @@
+//! The ledger of a world that has worked: tampering is found, and nothing personal is in it, in the
+//! log, in the metrics or, in clear, in the store.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use leadshare::args;
+use leadshare::clock::MINUTE;
+use leadshare::demo::cast::Story;
+use leadshare::ledger::What;
+use leadshare::store::{connections, ledger};
+use leadshare::vault::Aad;
+use leadshare_connectors::sdk::Fault;
+use serde_json::json;
+
+use super::support::world::{Engine, PLAIN, World};
+
+/// A world whose ledger has some dozens of entries, and the last checkpoint, kept outside.
+async fn with_entries(engine: Engine) -> (World, String) {
+    let world = World::new(engine, PLAIN).await;
+    world.enter(&world.people("northwind", "brightwater", Story::Good, 4));
+    world.settle().await;
+    let outside = ledger::checkpoints(&world.ctx.db).await.unwrap().pop().unwrap();
+    let report = world.verify(std::slice::from_ref(&outside)).await;
+    assert!(report.ok() && report.sealed >= 12, "{report:?}");
+    (world, outside)
+}
+
+async fn sql(world: &World, statement: &'static str) -> u64 {
+    world.ctx.db.exec(statement, args![]).await.unwrap()
+}
+
+/// What is found after one thing was done to the tables.
+async fn after(engine: Engine, statements: &[&'static str], outside: bool) -> Vec<What> {
+    let (world, checkpoint) = with_entries(engine).await;
+    for statement in statements {
+        assert!(sql(&world, statement).await > 0, "nothing was touched by {statement}");
+    }
+    let kept = if outside { vec![checkpoint] } else { Vec::new() };
+    world.verify(&kept).await.problems.into_iter().map(|p| p.what).collect()
+}
+
+// Breaks when one changed character of an entry goes unnoticed.
+#[tokio::test]
+async fn one_altered_character_is_found() {
+    for engine in Engine::BOTH {
+        let alter = "UPDATE ledger SET body = replace(body, 'delivered', 'deliverec')
+          WHERE leaf = (SELECT MIN(leaf) FROM ledger WHERE body LIKE '%delivered%')";
+        let found = after(engine, &[alter], false).await;
+        assert!(found.contains(&What::Altered), "{engine:?}: {found:?}");
+    }
+}
+
+// Breaks when an entry that was taken out goes unnoticed.
+#[tokio::test]
+async fn a_removed_entry_is_found() {
+    for engine in Engine::BOTH {
+        let found = after(engine, &["DELETE FROM ledger WHERE leaf = 5"], false).await;
+        assert!(found.contains(&What::Missing { from: 5, to: 6 }), "{engine:?}: {found:?}");
+    }
+}
+
+// Breaks when two entries may change places.
+#[tokio::test]
+async fn two_swapped_entries_are_found() {
+    for engine in Engine::BOTH {
+        let swap = [
+            "UPDATE ledger SET leaf = -6 WHERE leaf = 6",
+            "UPDATE ledger SET leaf = 6 WHERE leaf = 7",
+            "UPDATE ledger SET leaf = 7 WHERE leaf = -6",
+        ];
+        let found = after(engine, &swap, false).await;
+        assert!(!found.is_empty(), "{engine:?}");
+    }
+}
+
+// Breaks when the newest entries can be cut off, with all that the store itself says of them, against
+// somebody who kept a checkpoint.
+#[tokio::test]
+async fn a_cut_tail_is_found_by_a_checkpoint_kept_outside() {
+    for engine in Engine::BOTH {
+        let cut = ["DELETE FROM ledger WHERE leaf >= 10", "DELETE FROM checkpoints WHERE size > 10"];
+        let found = after(engine, &cut, true).await;
+        assert!(found.iter().any(|what| matches!(what, What::Cut { have: 10, .. })), "{engine:?}: {found:?}");
+        assert_eq!(after(engine, &cut, false).await, [], "without one the store cannot know: that is why they are kept");
+    }
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The tokens in use, opened.
+async fn tokens(world: &World) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in PLAIN {
+        let stored = connections::tokens(&world.ctx.db, name).await.unwrap().unwrap();
+        for (column, sealed) in [("access", Some(stored.access)), ("refresh", stored.refresh)] {
+            let aad = Aad::new("tokens", name, column).version(stored.version as u64);
+            found.extend(sealed.map(|s| String::from_utf8(world.ctx.vault.keys.open(aad, &s).unwrap().to_vec()).unwrap()));
+        }
+    }
+    found
+}
+
+// Breaks when an address, a number, a token or a secret gets into the ledger, the log, the metrics or,
+// in clear, into the store, on the good way or when something goes wrong.
+#[tokio::test]
+async fn nothing_personal_and_no_secret_leaks() {
+    for engine in Engine::BOTH {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        // As `telemetry` does: libraries never below `info`.
+        let filter = tracing_subscriber::EnvFilter::new("info,leadshare=trace,leadshare_connectors=trace");
+        let subscriber = tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(move || writer.clone()).finish();
+        // With a single subscriber in the process, places in the code that another thread reaches first
+        // would stay silent here.
+        let _other = tracing::Dispatch::new(tracing_subscriber::registry());
+        let _logging = tracing::subscriber::set_default(subscriber);
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let _counting = metrics::set_default_local_recorder(&recorder);
+
+        let world = World::new(engine, PLAIN).await;
+        let mut people = world.people("northwind", "brightwater", Story::Good, 4);
+        for story in [Story::KnownThere, Story::Imported, Story::DoesNotFit, Story::ElsewhereCountry] {
+            people.extend(world.people("northwind", "brightwater", story, 1));
+        }
+        // A value that the mapping does not know, and one that the vendor will refuse.
+        people[2].fields.insert("industry".into(), json!("planted-industry"));
+        people[3].fields.insert("lastname".into(), json!("Planted".repeat(20)));
+        for person in &mut people {
+            person.fields.insert("phone".into(), json!("+49 30 77665544"));
+            if person.fields.contains_key("ls_consented_phone") {
+                person.fields.insert("ls_consented_phone".into(), json!("+49 30 77665544"));
+            }
+        }
+        world.inject("brightwater", Fault::DropAfterCommit { count: 1 });
+        world.enter(&people);
+        let hook = world.webhooks("northwind").remove(0);
+        assert_eq!(world.post("/hooks/hubspot", &hook.headers, b"[{}]").await.status, 401);
+        assert_eq!(world.post("/hooks/brightwater/planted-path-secret", &[], b"").await.status, 404);
+        world.settle().await;
+        let mut secrets = tokens(&world).await;
+        world.inject("northwind", Fault::ExpireAccessTokens);
+        world.inject("brightwater", Fault::Status { status: 500, count: 3 });
+        world.settle().await;
+        secrets.extend(tokens(&world).await);
+        world.inject("brightwater", Fault::RevokeGrants);
+        world.pass(MINUTE).await;
+
+        let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let page = recorder.handle().render();
+        let rows: String =
+            ledger::page(&world.ctx.db, -1, 10_000).await.unwrap().iter().map(|r| format!("{} {}\n", r.stream, r.text)).collect();
+        let store = world.dump().await;
+        let mut raw = String::new();
+        if engine == Engine::Sqlite {
+            for file in ["leadshare.db", "leadshare.db-wal"] {
+                raw.push_str(&String::from_utf8_lossy(&std::fs::read(world.dir.join(file)).unwrap_or_default()));
+            }
+            assert!(raw.contains("CREATE TABLE ledger"), "the file was not read");
+        }
+        assert!(log.contains("asked the vendor") && log.contains("webhook refused"), "nothing was logged: the search is broken: {log}");
+        assert!(page.contains("leadshare_changes_total") && rows.contains("share") && store.contains("share.delivered"));
+
+        for planted in ["planted-industry", "PlantedPlanted", "planted-path-secret", "demo-secret", "77665544"] {
+            for (place, text) in [("log", &log), ("metrics", &page), ("ledger", &rows), ("store", &store), ("file", &raw)] {
+                assert!(!text.contains(planted), "{engine:?}: {planted} is in the {place}: {}", around(text, planted));
+            }
+        }
+        for planted in people.iter().map(|p| p.email.clone()).chain(secrets) {
+            for (place, text) in [("log", &log), ("metrics", &page), ("ledger", &rows), ("store", &store), ("file", &raw)] {
+                assert!(!text.to_lowercase().contains(&planted.to_lowercase()), "{engine:?}: {planted} is in the {place}");
+            }
+        }
+    }
+}
+
+fn around<'a>(text: &'a str, planted: &str) -> &'a str {
+    text.lines().find(|line| line.contains(planted)).map(|line| line.get(..600).unwrap_or(line)).unwrap_or_default()
+}
