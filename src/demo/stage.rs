@@ -179,7 +179,9 @@ impl Stage {
             let back =
                 mapping.file().status.as_ref().and_then(|s| s.back.as_ref()).map(|b| b.pairs().map(|(_, f)| f.crm).collect::<Vec<_>>());
             let names = mapping.read_fields().into_iter().chain(mapping.written_fields()).chain(back.unwrap_or_default());
-            for name in names.chain([actor.marker_field.to_owned()]) {
+            // What belongs to a related object, such as the opportunity, ships with the vendor.
+            let followed = mapping.follow_fields().into_iter().filter(|name| !name.contains('.'));
+            for name in names.chain(followed).chain([actor.marker_field.to_owned()]) {
                 let unique = name == actor.marker_field;
                 // What the vendor ships with is there already, and adding it again is refused: that is fine.
                 let _ = sandbox.act(Act::DefineField { object: actor.object.into(), name, unique, options: Vec::new() }, clock.now());
