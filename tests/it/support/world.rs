@@ -153,7 +153,7 @@ impl World {
     /// Works and moves the clock until nothing waits and polls find nothing new.
     pub async fn settle(&self) {
         let mut quiet = 0;
-        for _ in 0..1_000 {
+        for _ in 0..300 {
             self.work().await;
             let now = self.clock.now();
             match self.next_due().await {
