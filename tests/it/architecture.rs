@@ -287,6 +287,44 @@ fn source_files_stay_short() {
     none(&long);
 }
 
+/// Calls of vendors made while a transaction is open. A function that is given a transaction is inside it from its start.
+fn called_inside(path: &str, text: &str) -> Vec<String> {
+    const CALLS: [&str; 4] = ["drive(", "transport.send(", "exchange(", "fetch(ctx"];
+    let mut found = Vec::new();
+    let code = code(text);
+    for function in code.split("fn ").filter(|part| part.contains('{')) {
+        let (head, body) = function.split_once('{').unwrap_or_default();
+        let mut inside = head.contains("&mut Tx");
+        for line in body.lines() {
+            inside = (inside || line.contains(".begin().await")) && !line.contains(".commit().await");
+            if let Some(call) = CALLS.iter().find(|call| inside && line.contains(**call)) {
+                let name = head.split('(').next().unwrap_or_default();
+                found.push(format!("{path}: {name} calls {call}…) while a transaction is open"));
+            }
+        }
+    }
+    found
+}
+
+// Breaks when a vendor is called inside a database transaction: its slowness would lock the store.
+#[test]
+fn no_transaction_is_open_while_a_vendor_is_called() {
+    none(&all(called_inside));
+}
+
+// Breaks when the crate's documentation names a file that is not there, or leaves a module out.
+#[test]
+fn the_code_map_is_true() {
+    let text = std::fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let (doc, code) = text.split_once("#![forbid").unwrap();
+    let named = doc.split('`').skip(1).step_by(2);
+    let files = named.clone().filter(|name| ["src/", "tests/", "connectors/"].iter().any(|start| name.starts_with(start)));
+    let mut found: Vec<String> = files.filter(|name| !root().join(name).exists()).map(|name| format!("{name} is not there")).collect();
+    let modules = code.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    found.extend(modules.filter(|module| !named.clone().any(|name| name == *module)).map(|module| format!("{module} is not in the map")));
+    none(&found);
+}
+
 // Breaks when the checks above could not fail: each kind of breach is seen in a made-up line.
 #[test]
 fn a_breach_is_seen() {
@@ -297,6 +335,9 @@ fn a_breach_is_seen() {
     one(forbidden("src/novelty.rs", "use crate::clock::Millis;\n"), "not in the table");
     one(touched("src/mapping/rule.rs", "let text = std::fs::read_to_string(path);\n"), "std::fs");
     one(touched("src/decide/mod.rs", "use crate::clock::Clock;\n"), "clock::Clock");
+    one(called_inside("src/x.rs", "async fn f() {\n let mut tx = db.begin().await?;\n drive(&t).await;\n tx.commit().await?;\n}"), "drive");
+    one(called_inside("src/x.rs", "async fn g(tx: &mut Tx) {\n drive(&t).await;\n}"), "drive");
+    none(&called_inside("src/x.rs", "async fn h() {\n let tx = db.begin().await?;\n tx.commit().await?;\n drive(&t).await;\n}"));
     one(strange("connectors/hubspot/read.rs", "use crate::salesforce::soql;\n"), "hubspot may not use salesforce");
     none(&forbidden(
         "src/intake/keep.rs",
