@@ -160,8 +160,9 @@ async fn nothing_personal_and_no_secret_leaks() {
 
         let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         let page = recorder.handle().render();
-        let rows: String =
-            ledger::page(&world.ctx.db, -1, 10_000).await.unwrap().iter().map(|r| format!("{} {}\n", r.stream, r.text)).collect();
+        let rows: Vec<String> =
+            ledger::page(&world.ctx.db, -1, 10_000).await.unwrap().iter().map(|r| format!("{} {}", r.stream, r.text)).collect();
+        let rows = rows.join("\n");
         let store = world.dump().await;
         let mut raw = String::new();
         if engine == Engine::Sqlite {

@@ -367,7 +367,7 @@ async fn opening_again_changes_nothing() {
         let (again, third) = tokio::join!(Db::open(&url), Db::open(&url));
         assert_eq!(connections::setting(&again.unwrap(), "k").await.unwrap().as_deref(), Some("v"));
         third.unwrap().exec("UPDATE schema_version SET min_reader = 99", args![]).await.unwrap();
-        let refused = Db::open(&url).await.err().expect("a newer schema is refused").to_string();
+        let refused = Db::open(&url).await.expect_err("a newer schema is refused").to_string();
         assert!(refused.contains("too old"), "{refused}");
     }
 }
