@@ -2,11 +2,11 @@
 //!
 //! - [`entry`]: what one entry says, and the text that is hashed. The text is stored as it is and
 //!   never made again from what a database returns.
-//! - [`seal`]: entries are committed unsealed with the work that they record; one sealer, a moment
+//! - [`mod@seal`]: entries are committed unsealed with the work that they record; one sealer, a moment
 //!   later, gives them a number in their stream, the hash of the entry before, and a place in one
 //!   Merkle tree over all streams.
 //! - [`checkpoint`]: size and root of the tree, signed and handed to the parties.
-//! - [`verify`]: reads everything again and names what was altered, removed, reordered or cut.
+//! - [`mod@verify`]: reads everything again and names what was altered, removed, reordered or cut.
 //! - [`proof`] and [`export`]: one party's stream with the proofs that it is all there.
 //!
 //! Everything here is pure; rows come from and go to the store.

@@ -1,6 +1,6 @@
 //! Mapping files: a system's records as leads and back, its consent and its status words. Pure.
 //!
-//! [`file`] is what people write, [`parse`] turns it into a [`Mapping`] or says everything that is wrong with it.
+//! [`mod@file`] is what people write, [`parse`] turns it into a [`Mapping`] or says everything that is wrong with it.
 //! The way in is `inward` and `claim`, the way out `outward`, and `status` reads and writes what became of a lead.
 
 mod claim;

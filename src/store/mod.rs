@@ -2,7 +2,7 @@
 //!
 //! All SQL lives in this folder, in `const` texts; a test prepares every one on both engines.
 //! Statements are set-based: a batch enters as one JSON text of arrays. No transaction is held
-//! while a vendor is being called. The dialects differ in the fragments of [`dialect`] only.
+//! while a vendor is being called. The dialects differ in the fragments of `dialect` only.
 
 pub mod connections;
 pub mod deliveries;
