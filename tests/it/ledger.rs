@@ -161,7 +161,7 @@ async fn nothing_personal_and_no_secret_leaks() {
         let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         let page = recorder.handle().render();
         let rows: Vec<String> =
-            ledger::page(&world.ctx.db, -1, 10_000).await.unwrap().iter().map(|r| format!("{} {}", r.stream, r.text)).collect();
+            ledger::page(&world.ctx.db, -1, 10_000).await.unwrap().into_iter().map(|r| format!("{} {}", r.stream, r.text)).collect();
         let rows = rows.join("\n");
         let store = world.dump().await;
         let mut raw = String::new();

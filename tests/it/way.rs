@@ -40,6 +40,21 @@ async fn a_lead_goes_out_and_its_news_come_back() {
     }
 }
 
+// Breaks when the reason for a loss, which lies in a field of the recipient's own, is not read or not told.
+#[tokio::test]
+async fn the_reason_for_a_loss_is_known() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        let (person, at_source) = world.enter_one();
+        world.settle().await;
+        let there = world.with_email("brightwater", &person.email).remove(0);
+        world.update("brightwater", &there.id, &json!({ "Status": "Closed - Not Converted", "Lost_Reason__c": "No budget" }));
+        world.settle().await;
+        assert_eq!(world.stand(&person.email).await, ("acknowledged".into(), "disqualified".into(), Some("no_budget".into())));
+        assert_eq!(text(&world.record("northwind", &at_source), "ls_partner_progress"), "disqualified");
+    }
+}
+
 // Breaks when a lead leaves without its proof being kept, or the proof is kept in clear.
 #[tokio::test]
 async fn the_proof_of_consent_is_kept_and_sealed() {

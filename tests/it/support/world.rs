@@ -164,7 +164,7 @@ impl World {
                 }
                 Some(due) => {
                     quiet = 0;
-                    self.clock.advance((due - now).max(5 * SECOND));
+                    self.clock.advance((due - now).max(15 * SECOND));
                 }
             }
         }
