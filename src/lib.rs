@@ -76,7 +76,7 @@
 //! Each line says where it is kept, and which tests fail when it is broken.
 //!
 //! 1. Every change ends in exactly one outcome with its reason. Kept: `src/pipeline.rs`, `src/intake/keep.rs`,
-//!    `src/change.rs`. Tested: `tests/it/way.rs`, `tests/it/exactly_once.rs`, and the demo, whose figures must add up.
+//!    `src/change.rs`. Tested: `tests/it/outcomes.rs`.
 //! 2. Nothing leaves without an agreement in force, a legal basis for recipient, purpose and channel, and freedom from
 //!    suppression, judged when deciding and again with the committed intent, under the person's lock, five seconds at most
 //!    before writing begins. Kept: `src/decide`, `src/delivery/out.rs`, `src/http/talk.rs`. Tested: `src/decide/tests`,
@@ -90,10 +90,10 @@
 //! 5. A decision can be replayed to the same answer: its inputs are kept sealed beside it, with the versions used.
 //!    Kept: `src/intake/keep.rs`. Tested: `src/decide/tests/leaving.rs`.
 //! 6. A connection's budgets are not exceeded; waiting for a quota loses nothing and counts as no try; new leads go
-//!    before news. Kept: `src/http/limit.rs`, `src/store/deliveries.rs`. Tested: there, and `tests/it/exactly_once.rs`. It
-//!    holds for one daemon per database, which is all that is supported.
+//!    before news. Kept: `src/http/limit.rs`, `src/store/deliveries.rs`. Tested: there, `tests/it/store.rs`,
+//!    `tests/it/exactly_once.rs`. It holds for one daemon per database, which is all that is supported.
 //! 7. One token refresh at a time; a new refresh token is saved before it is used; passing trouble never looks
-//!    like a withdrawn grant. Kept: `src/http/line.rs`. Tested: `tests/it/exactly_once.rs`.
+//!    like a withdrawn grant. Kept: `src/http/line.rs`. Tested: `tests/it/exactly_once.rs`, `tests/it/store.rs`.
 //! 8. Our own writes coming back are recognised and end as `echo`. Kept: `src/intake/keep.rs`, `src/follow/keep.rs`.
 //!    Tested: `tests/it/echo.rs`.
 //! 9. Entries of the ledger are only ever added, and `leadshare ledger verify` finds any edit, removal, reordering or cut
@@ -106,8 +106,8 @@
 //! 12. A file with an error never replaces the last good version; the error names file, line, column and what to do.
 //!     Kept: `src/publish.rs`, `src/errors.rs`. Tested: `tests/it/files.rs`, and the pairs of files in `tests/broken`.
 //! 13. No secret and nothing of a person in logs, metrics, error messages or the ledger. Kept: `src/ledger/entry.rs`
-//!     (refuses addresses and numbers), `src/telemetry.rs`, typed secrets in `src/config/values.rs`. Tested: there, and
-//!     `tests/it/ledger.rs`.
+//!     (refuses addresses and numbers), `src/telemetry.rs`, typed secrets in `src/config/values.rs`. Tested: there,
+//!     `src/config/tests.rs`, `tests/it/ledger.rs`.
 //! 14. A received lead goes on only where the agreement allows it, and never back to its origin; records of a recipient
 //!     that are not ours are neither read nor kept. Kept: `src/decide/gates.rs`, `src/intake/poll.rs`, `src/intake/read.rs`.
 //!     Tested: `src/decide/tests/gates.rs`, `tests/it/echo.rs`.
