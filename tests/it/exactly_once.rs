@@ -45,6 +45,26 @@ async fn a_late_commit_makes_one_record() {
     }
 }
 
+// Breaks when a create in two steps, without a unique key for the second, is sent again before the
+// vendor can no longer be carrying it out: Tryton has the party, and commits the opportunity late.
+#[tokio::test]
+async fn a_late_second_step_makes_one_record() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, &["northwind", "orchard"]).await;
+        // Once, and the three times that a request with a key of its own is sent again at once.
+        world.inject("orchard", Fault::DropAfterCommit { count: 4 });
+        let (person, _) = world.enter_good("northwind", "orchard");
+        world.work().await;
+        assert!(world.with_email("orchard", &person.email).is_empty(), "the first step alone is done");
+        world.inject("orchard", Fault::CommitLate { count: 1, after_ms: 90 * SECOND });
+        world.settle().await;
+        let tries = world.attempts(&person.email).await;
+        assert!(tries.iter().filter(|(way, outcome, _)| way == "out" && outcome == "unknown").count() >= 2, "{tries:?}");
+        assert_eq!(world.with_email("orchard", &person.email).len(), 1, "{engine:?}: {tries:?}");
+        assert_eq!(world.share(&person.email).await.status, "delivered");
+    }
+}
+
 // Breaks when an outage of the recipient loses a lead.
 #[tokio::test]
 async fn an_outage_loses_nothing() {
