@@ -24,6 +24,7 @@ pub fn needs(ctx: &Context, line: &Line) -> Vec<Needs> {
         let mut fields = mapping.read_fields();
         if line.role().receives() {
             fields.extend(mapping.written_fields());
+            fields.extend(mapping.follow_fields());
         }
         fields.retain(|name| !name.starts_with("deal.") && !name.starts_with("opportunity."));
         fields.sort();

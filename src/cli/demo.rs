@@ -19,6 +19,8 @@ pub async fn demo(once: bool, leads: usize, data: Option<PathBuf>, json: bool) -
         None => std::env::temp_dir().join(format!("leadshare-demo-{}", Clock::system().id())),
     };
     std::fs::create_dir_all(&dir).map_err(|e| Error::System(format!("{}: {e}", dir.display())))?;
+    // The folder holds keys beside data, which only a demo may: nobody else looks in.
+    let _ = std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o700));
     if kept && dir.join("leadshare.db").exists() {
         return Err(Error::BadRequest(format!("{} holds a demo already: give another folder, or remove it", dir.display())));
     }

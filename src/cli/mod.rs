@@ -11,11 +11,13 @@ mod agreement;
 mod check;
 mod connect;
 mod demo;
+mod jobs;
 mod lead;
 mod ledger;
 mod mapping;
 mod run;
 mod sandbox;
+mod suppress;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -99,6 +101,16 @@ enum Command {
         #[command(subcommand)]
         command: lead::Command,
     },
+    /// Deliveries that wait or failed.
+    Jobs {
+        #[command(subcommand)]
+        command: jobs::Command,
+    },
+    /// People and domains that must not be shared.
+    Suppress {
+        #[command(subcommand)]
+        command: suppress::Command,
+    },
     /// The ledger.
     Ledger {
         #[command(subcommand)]
@@ -164,6 +176,8 @@ async fn dispatch(cli: Cli) -> Result<bool> {
         Command::Mapping { command } => mapping::run(command, &path, json).await,
         Command::Agreement { command } => agreement::run(command, &path, json),
         Command::Lead { command } => lead::run(command, &load(&path)?, json).await,
+        Command::Jobs { command } => jobs::run(command, &load(&path)?, json).await,
+        Command::Suppress { command } => suppress::run(command, &load(&path)?, json).await,
         Command::Ledger { command } => ledger::run(command, &load(&path)?, json).await,
         Command::Sandbox { vendor, listen, seed } => sandbox::sandbox(&vendor, listen, seed, json).await,
         Command::Completions { shell } => {
@@ -209,7 +223,7 @@ async fn release(config: &Config, name: &str) -> Result<bool> {
     let (db, now) = (open(config).await?, Clock::system().now());
     connections::set_setting(&db, &format!("released {name}"), &now.to_string()).await?;
     let mut tx = db.begin().await?;
-    connections::end_alerts(&mut tx, name, now).await?;
+    connections::end_alert(&mut tx, name, "connection.braked", now).await?;
     tx.commit().await?;
     out!("{name} goes on.");
     Ok(true)

@@ -44,7 +44,7 @@ pub struct Store {
     pub url: Option<Secret>,
     /// A file that holds it.
     pub url_file: Option<PathBuf>,
-    /// A folder on a local disk: the embedded database, the token spool, the erasure list.
+    /// A folder on a local disk: the embedded database and its lock.
     pub data_dir: PathBuf,
 }
 
@@ -61,7 +61,7 @@ pub struct Keys {
     /// The id, under `ring`, of the key that seals. Required.
     pub active: String,
     /// Keys that open what was sealed, by id (1 to 32 of `a-z 0-9 -`). To rotate: add a key, make it
-    /// active, run `leadshare keys rotate`, remove the old one.
+    /// active, and keep the old one: what it sealed is opened with it.
     pub ring: BTreeMap<String, Secret>,
     /// Files that hold such keys, by id.
     pub ring_file: BTreeMap<String, PathBuf>,

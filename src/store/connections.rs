@@ -233,6 +233,13 @@ pub async fn end_alerts(tx: &mut Tx, subject: &str, now: Millis) -> Result<()> {
     tx.exec(END_ALERTS, args![subject, now]).await.map(|_| ())
 }
 
+const END_ALERT: &str = "UPDATE alerts SET ended_at = $3 WHERE subject = $1 AND code = $2 AND ended_at IS NULL";
+
+/// One thing about a subject is mended.
+pub async fn end_alert(tx: &mut Tx, subject: &str, code: &str, now: Millis) -> Result<()> {
+    tx.exec(END_ALERT, args![subject, code, now]).await.map(|_| ())
+}
+
 /// An open alert: subject, code, message, since.
 pub type Alert = (String, String, String, i64);
 const OPEN_ALERTS: &str = "SELECT subject, code, message, since FROM alerts WHERE ended_at IS NULL ORDER BY since";

@@ -161,6 +161,25 @@ pub async fn add_attempts(tx: &mut Tx, way: &str, rows: &Value) -> Result<()> {
     tx.exec(ADD_ATTEMPTS, args![rows.clone(), way]).await.map(|_| ())
 }
 
+/// A delivery that waits or failed: share, way, connection, state, due, failed tries, last error.
+pub type Unfinished = (String, String, String, String, i64, i64, Option<String>);
+const UNFINISHED: &str = "SELECT share, way, connection, state, due, attempts, last_error FROM deliveries
+  WHERE state = 'failed' OR (state = 'open' AND wanted_version > done_version) ORDER BY state, due, share LIMIT 500";
+
+/// Deliveries that failed or wait, five hundred at most.
+pub async fn unfinished(db: &Db) -> Result<Vec<Unfinished>> {
+    db.rows(UNFINISHED, args![]).await
+}
+
+const RETRY: &str =
+    "UPDATE deliveries SET state = 'open', due = $2, attempts = 0, claims = 0, lease = NULL, lease_until = 0, last_error = NULL
+  WHERE state = 'failed' AND ($1 = '' OR share = $1) RETURNING share";
+
+/// Opens failed deliveries again: of one share, or all with an empty id. Answers the shares.
+pub async fn retry(tx: &mut Tx, share: &str, now: Millis) -> Result<Vec<String>> {
+    Ok(tx.rows::<(String,)>(RETRY, args![share, now]).await?.into_iter().map(|(share,)| share).collect())
+}
+
 const OPEN: &str = "SELECT connection, way, COUNT(*), CAST(MIN(due) AS BIGINT) FROM deliveries WHERE state = 'open' AND wanted_version > done_version GROUP BY connection, way";
 
 /// What is left to deliver: connection, way, how many, when the first is due.

@@ -21,7 +21,7 @@ use std::path::Path;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, FromRow, PgPool, SqlitePool};
+use sqlx::{AssertSqlSafe, ConnectOptions, FromRow, PgPool, SqlitePool};
 
 use crate::errors::{Error, Result};
 
@@ -148,7 +148,8 @@ impl Db {
                 .synchronous(SqliteSynchronous::Full)
                 .foreign_keys(true)
                 .pragma("wal_autocheckpoint", "1000")
-                .busy_timeout(std::time::Duration::from_secs(20));
+                .busy_timeout(std::time::Duration::from_secs(20))
+                .disable_statement_logging();
             let write = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
             let read = SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(false)).await?;
             Self::Sqlite { read, write }

@@ -68,7 +68,7 @@ pub async fn page(State(web): State<Arc<Web>>, Extension(operator): Extension<Op
     for stored in connections::all(db).await? {
         let name = stored.name.as_str();
         let line = web.ctx().lines.get(name);
-        let every = line.map_or(MINUTE, |line| line.manifest().poll.every_ms);
+        let every = line.map_or(MINUTE, |line| line.poll_every());
         let token = tokens.iter().find(|token| token.0 == name);
         let mut waiting: Vec<String> = Vec::new();
         waiting.extend(pending.iter().filter(|row| row.0 == name).map(|row| count(row.1, "record to read", "records to read")));
