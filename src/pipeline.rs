@@ -73,6 +73,10 @@ async fn braked(ctx: &Context, line: &Line) -> Result<bool> {
         return Ok(false);
     }
     let now = ctx.clock.now();
+    let tripped = format!("braked {}", line.name());
+    if connections::setting(&ctx.db, &tripped).await?.is_some() {
+        return Ok(true);
+    }
     let released = connections::setting(&ctx.db, &format!("released {}", line.name())).await?.and_then(|at| at.parse().ok()).unwrap_or(0);
     let since = (now - HOUR).max(released);
     let shared = crate::store::shares::newly_shared(&ctx.db, line.partner(), since).await?;
@@ -82,6 +86,7 @@ async fn braked(ctx: &Context, line: &Line) -> Result<bool> {
             "{shared} leads were newly shared within an hour, and at most {most} may be: look whether that is meant, then `leadshare resume {}`",
             line.name()
         );
+        connections::set_setting(&ctx.db, &tripped, "until `leadshare resume`").await?;
         ctx.needs_person(line, "connection.braked", &message).await?;
     }
     Ok(shared >= most)
@@ -107,7 +112,7 @@ async fn keep(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, batc
     let now = ctx.clock.now();
     let mut entries = Entries::default();
     let mut tx = ctx.db.begin().await?;
-    let mut changes = intake::keep::keep(&mut tx, ctx, rules, line, mapping, &batch.source, &mut entries).await?;
+    let mut changes = intake::keep::keep(&mut tx, ctx, rules, line, mapping, batch, &mut entries).await?;
     changes.extend(follow::keep::keep(&mut tx, ctx, line, mapping, &batch.ours, &mut entries).await?);
     changes.extend(batch.untracked.iter().map(|(hint, reason)| Change::new(hint, ChangeOutcome::Untracked, *reason, None)));
     for hint in &batch.poison {

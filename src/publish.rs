@@ -28,7 +28,8 @@ pub struct Published {
 /// Everything that the folders hold, parsed, with what is wrong.
 pub struct Folders {
     program: Vec<ProgramFile>,
-    mappings: Vec<(String, String, Mapping)>,
+    /// Name, file, text and mapping.
+    mappings: Vec<(String, String, String, Mapping)>,
     /// What was found.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -42,7 +43,7 @@ pub fn read(config: &Config) -> Folders {
             Ok(mapping) => {
                 diagnostics.extend(mapping.warnings().iter().cloned());
                 diagnostics.extend(misplaced(config, &name, &file, &mapping));
-                mappings.push((name, text, mapping));
+                mappings.push((name, file, text, mapping));
             }
             Err(problems) => diagnostics.extend(problems),
         }
@@ -111,7 +112,7 @@ impl Folders {
     pub fn into_rules(self) -> Rules {
         let (program, _) = program::compile(self.program);
         let mut mappings = std::collections::BTreeMap::<String, Vec<Mapping>>::new();
-        for (name, _, mapping) in self.mappings {
+        for (name, _, _, mapping) in self.mappings {
             mappings.entry(connection_of(&name).to_owned()).or_default().push(mapping);
         }
         Rules { program, mappings }
@@ -140,7 +141,7 @@ pub async fn publish(db: &Db, clock: &Clock, config: &Config) -> Result<Publishe
         files::put(&mut tx, file.kind.word(), &file.name, &file.hash, &file.text, state, reason.as_deref(), now).await?;
         changed.push(format!("{}/{}", file.kind.word(), file.name));
     }
-    for (name, text, mapping) in &folders.mappings {
+    for (name, _, text, mapping) in folders.mappings.iter().filter(|(_, file, ..)| !bad(file)) {
         if active(MAPPING, name).is_none_or(|f| f.2 != mapping.hash()) {
             files::put(&mut tx, MAPPING, name, mapping.hash(), text, "active", None, now).await?;
             changed.push(format!("{MAPPING}/{name}"));

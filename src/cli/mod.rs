@@ -222,6 +222,7 @@ async fn release(config: &Config, name: &str) -> Result<bool> {
     }
     let (db, now) = (open(config).await?, Clock::system().now());
     connections::set_setting(&db, &format!("released {name}"), &now.to_string()).await?;
+    connections::drop_setting(&db, &format!("braked {name}")).await?;
     let mut tx = db.begin().await?;
     connections::end_alert(&mut tx, name, "connection.braked", now).await?;
     tx.commit().await?;

@@ -36,8 +36,12 @@ pub(super) async fn finish(
     let keys = Keys::load(&mut tx, &ctx.vault, written.iter().map(|w| w.prepared.about.share.person.as_str())).await?;
     let (mut landed, mut done, mut later, mut ends, mut settled, mut doubtful, mut attempts, mut first, mut moved, mut noted) =
         (vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![]);
+    // What stands now, under the people's locks: a share may have been taken back while the write was on its way.
+    let ids = Value::from(written.iter().map(|w| json!([w.prepared.about.share.id])).collect::<Vec<_>>());
+    let fresh = shares::by_id(&mut tx, &ids).await?;
     for w in &written {
-        let (share, delivery) = (&w.prepared.about.share, &w.prepared.delivery);
+        let (asked, delivery) = (&w.prepared.about.share, &w.prepared.delivery);
+        let share = fresh.iter().find(|s| s.id == asked.id).unwrap_or(asked);
         let attempt = |outcome: &'static str, code: Option<&str>| {
             crate::metrics::delivery(line.connector_name(), way.word(), outcome);
             json!([ctx.clock.id(), share.id, delivery.version, started, took, outcome, code])
@@ -68,6 +72,18 @@ pub(super) async fn finish(
                     }
                 }
             }
+            Some(ItemResult::Exists(id) | ItemResult::Moved(id))
+                if way == Way::Out
+                    && shares::owner(&mut tx, line.name(), mapping.object(), id).await?.is_some_and(|person| person != share.person) =>
+            {
+                // The recipient holds two of our people as one: the record stays the first one's.
+                ends.push(json!([share.id, "ended", "one_record_for_two"]));
+                attempts.push(attempt("refused", Some("one_record_for_two")));
+                if !stand(share)?.status.ended() {
+                    moved
+                        .push((share, Stand { status: ShareStatus::Returned, reason: Some("one_record_for_two".into()), ..stand(share)? }));
+                }
+            }
             Some(ItemResult::Exists(id)) => {
                 // Somebody there knows this person already: from now on their record, filled only where it is empty.
                 settled.push(json!([share.id]));
@@ -92,6 +108,8 @@ pub(super) async fn finish(
                 attempts.push(attempt("gone", None));
                 if way == Way::Out {
                     shares::remote_gone(&mut tx, line.name(), &json!([[share.person]])).await?;
+                }
+                if way == Way::Out && !stand(share)?.status.ended() {
                     moved.push((share, Stand { status: ShareStatus::Returned, reason: Some("deleted_there".into()), ..stand(share)? }));
                 }
             }
@@ -125,6 +143,12 @@ pub(super) async fn finish(
     shares::land(&mut tx, line.name(), &Value::from(landed), now).await?;
     for (id, fields) in noted {
         note_written(&mut tx, line, mapping.object(), &id, fields).await?;
+    }
+    if !done.is_empty() {
+        let mended =
+            Value::from(done.iter().map(|row| json!([format!("share:{}", row[0].as_str().unwrap_or_default())])).collect::<Vec<_>>());
+        connections::end_alerts_of(&mut tx, &mended, now).await?;
+        connections::end_alert(&mut tx, line.name(), "connection.refuses_writes", now).await?;
     }
     deliveries::settled(&mut tx, way.word(), &Value::from(settled)).await?;
     deliveries::in_doubt(&mut tx, way.word(), &Value::from(doubtful)).await?;
@@ -218,6 +242,11 @@ async fn refused(
 ) -> Result<()> {
     let now = ctx.clock.now();
     let code: String = fault.code.chars().take(80).collect();
+    if fault.passing && fault.code.eq_ignore_ascii_case("not_sent") {
+        // It never left: waiting is not failing.
+        later.push(json!([share.id, now + SECOND, delivery.attempts, code]));
+        return Ok(());
+    }
     if fault.passing && delivery.attempts < ctx.max_attempts() {
         later.push(json!([share.id, now + ctx.retry_after(delivery.attempts), delivery.attempts + 1, code]));
         return Ok(());

@@ -111,7 +111,11 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
     settle(ctx, line, mapping, &lease, doubtful).await?;
 
     let prepared = match way {
-        Way::Out => out::prepare(ctx, rules, line, mapping, &lease, clear).await?,
+        Way::Out => {
+            let (prepared, unsettled) = out::prepare(ctx, rules, line, mapping, &lease, clear).await?;
+            settle(ctx, line, mapping, &lease, unsettled).await?;
+            prepared
+        }
         Way::Back => back::prepare(ctx, rules, line, mapping, &lease, clear).await?,
     };
     if prepared.is_empty() {
@@ -178,7 +182,7 @@ impl Sink for Results {
     fn item(&mut self, key: ItemKey, result: ItemResult) {
         self.settled.insert(key, result);
     }
-    fn sending(&mut self, keys: &[ItemKey]) {
+    fn reached(&mut self, keys: &[ItemKey]) {
         self.touched.extend_from_slice(keys);
     }
 }

@@ -14,6 +14,7 @@ use crate::errors::Result;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, NoSink, drive};
 use crate::mapping::Mapping;
+use crate::model::field;
 use crate::model::{Lead, Progress, ShareStatus, Stand};
 use crate::people::{self, Keys};
 use crate::rules::Rules;
@@ -21,7 +22,7 @@ use crate::shares::{move_shares, stand, tell_sharers};
 use crate::standing::Stands;
 use crate::store::deliveries::{self, Delivery};
 use crate::store::shares::{self, RemotePerson, Share};
-use crate::store::{Tx, leads};
+use crate::store::{Tx, connections, leads};
 
 /// What is loaded to prepare a batch.
 struct Loaded {
@@ -49,7 +50,8 @@ async fn load(tx: &mut Tx, ctx: &Context, line: &Line, claimed: &[Delivery]) -> 
     Ok(Loaded { shares: found, remotes, leads: opened, keys })
 }
 
-/// Prepares claimed deliveries. Those that may not, or need not, be sent are ended or done here.
+/// Prepares claimed deliveries. Those that may not, or need not, be sent are ended or done here; those
+/// that were taken back while their create is in doubt come back second, to be looked for first.
 pub(super) async fn prepare(
     ctx: &Context,
     rules: &Rules,
@@ -57,9 +59,9 @@ pub(super) async fn prepare(
     mapping: &Mapping,
     lease: &str,
     claimed: Vec<Delivery>,
-) -> Result<Vec<Prepared>> {
+) -> Result<(Vec<Prepared>, Vec<Delivery>)> {
     if claimed.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     }
     let current = adopted(ctx, line, mapping, &claimed).await?;
     let now = ctx.clock.now();
@@ -71,6 +73,7 @@ pub(super) async fn prepare(
     let standing = Stands::load(&mut tx, ctx, &people, &leads_now).await?;
 
     let (mut prepared, mut moved, mut done, mut ends, mut intents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut waiting, mut unsettled) = (Vec::new(), Vec::new());
     for delivery in claimed {
         let Some(share) = loaded.shares.iter().find(|s| s.id == delivery.share) else { continue };
         let from = stand(share)?;
@@ -82,12 +85,14 @@ pub(super) async fn prepare(
             moved.push((share, recall("erased")));
             continue;
         };
-        if from.status == ShareStatus::Recalled && untouched(remote, &from) {
-            let shadow = opened_shadow(&loaded.keys, share, remote)?;
-            let fields = take_back(mapping, &shadow);
-            if let (Some(id), false) = (&remote.remote_id, fields.is_empty()) {
+        if from.status == ShareStatus::Recalled {
+            if delivery.intent.is_some() && remote.remote_id.is_none() {
+                // A create of unknown outcome: first see whether there is anything to take back.
+                unsettled.push(delivery);
+                continue;
+            }
+            if let Some(item) = take_back(ctx, &mut tx, mapping, &loaded.keys, share, remote, &from).await? {
                 intents.push(json!([share.id, 0]));
-                let item = Item::Update { key: share.id.clone(), id: id.clone(), fields };
                 prepared.push(Prepared { delivery, item, about: About { share: share.clone(), remote_id: None } });
                 continue;
             }
@@ -106,6 +111,23 @@ pub(super) async fn prepare(
         let verdict =
             decide::recheck(&decide::Inputs { program: &rules.program, facts: &facts }, &share.agreement, &share.agreement_version);
         let Some(agreement) = rules.program.agreements.get(&share.agreement).filter(|_| verdict.passed()) else {
+            if from.status >= ShareStatus::Delivered && !verdict.takes_back() {
+                // It is there and may stay; it is not kept up any more.
+                done.push((delivery, share));
+                continue;
+            }
+            if from.status >= ShareStatus::Delivered {
+                let reason = verdict.first_failure().map_or("gate", |f| f.code.as_str()).to_owned();
+                moved.push((share, recall(&reason)));
+                match take_back(ctx, &mut tx, mapping, &loaded.keys, share, remote, &from).await? {
+                    Some(item) => {
+                        intents.push(json!([share.id, 0]));
+                        prepared.push(Prepared { delivery, item, about: About { share: share.clone(), remote_id: None } });
+                    }
+                    None => ends.push(json!([share.id, "ended", reason])),
+                }
+                continue;
+            }
             let reason = verdict.first_failure().map_or("agreement.gone", |f| f.code.as_str()).to_owned();
             ends.push(json!([share.id, "ended", reason]));
             moved.push((share, recall(&reason)));
@@ -120,11 +142,19 @@ pub(super) async fn prepare(
             Some(id) => {
                 if remote.made == "adopted" {
                     let Some(current) = current.get(&share.id) else {
+                        // Without having looked nothing is written.
+                        waiting.push(json!([share.id, now + 30 * SECOND, delivery.attempts, "not_read"]));
                         continue;
                     };
                     fields = mapping.for_existing(fields, current);
                     if current.get(mapping.marker_field(line.manifest())).is_none_or(Value::is_null) {
                         fields.insert(mapping.marker_field(line.manifest()).to_owned(), remote.marker.clone().into());
+                    }
+                }
+                // What we wrote and may no longer be there goes: a channel was withdrawn, an agreement narrowed.
+                for (name, value) in cleared(mapping, &allowed) {
+                    if shadow.get(&name).is_some_and(|held| !held.is_null()) {
+                        fields.entry(name).or_insert(value);
                     }
                 }
                 fields.retain(|name, value| shadow.get(name) != Some(value));
@@ -152,12 +182,13 @@ pub(super) async fn prepare(
     let held = Value::from(prepared.iter().map(|p| json!([p.delivery.share])).collect::<Vec<_>>());
     // A lease that has nearly run out is not begun with: another worker may hold it by the time we send.
     if deliveries::still_held(&mut tx, "out", lease, &held, now + 60 * SECOND).await? != prepared.len() as i64 {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     }
+    deliveries::later(&mut tx, "out", lease, &Value::from(waiting)).await?;
     deliveries::intend(&mut tx, "out", line.name(), &Value::from(intents), now).await?;
     entries.write(&mut tx, ctx).await?;
     tx.commit().await?;
-    Ok(prepared)
+    Ok((prepared, unsettled))
 }
 
 /// What we have written into a person's record so far.
@@ -168,17 +199,42 @@ fn opened_shadow(keys: &Keys, share: &Share, remote: &RemotePerson) -> Result<Fi
     }
 }
 
-/// Whether a record is ours alone: we made it, and nobody there has worked with it.
-fn untouched(remote: &RemotePerson, stand: &Stand) -> bool {
-    remote.made == "created" && stand.progress == Progress::New
-}
-
-/// What takes a lead back: the ways to reach the person, where we wrote them. The record itself
-/// stays, and says to people there what it was.
-fn take_back(mapping: &Mapping, shadow: &Fields) -> Fields {
+/// What takes a lead back: the ways to reach the person, where we wrote them. Only on records that
+/// are ours alone and that nobody there has worked with; on others people are told, and decide. The
+/// record itself stays, and says to people there what it was.
+async fn take_back(
+    ctx: &Context,
+    tx: &mut Tx,
+    mapping: &Mapping,
+    keys: &Keys,
+    share: &Share,
+    remote: &RemotePerson,
+    stand: &Stand,
+) -> Result<Option<Item>> {
+    let Some(id) = &remote.remote_id else { return Ok(None) };
+    if remote.made != "created" || stand.progress != Progress::New {
+        let message = format!(
+            "{} was taken back, and its record at {} was there before or has been worked with: ask them to close it",
+            share.lead, share.recipient
+        );
+        let subject = format!("share:{}", share.id);
+        connections::raise_alert(tx, &ctx.clock.id(), &subject, "share.take_back_by_hand", &message, ctx.clock.now()).await?;
+        return Ok(None);
+    }
+    let shadow = opened_shadow(keys, share, remote)?;
     let ways = ["email", "phone", "mobile", "street", "postal_code"].map(|field| (field.to_owned(), Value::Null));
     let mut fields = mapping.to_record(&ways.into(), false);
-    fields.retain(|name, value| value.is_null() && shadow.get(name).is_some_and(|held| !held.is_null()));
+    // Without a shadow (the answer to the create was lost) everything is cleared that we would have written.
+    fields.retain(|name, value| value.is_null() && (shadow.is_empty() || shadow.get(name).is_some_and(|held| !held.is_null())));
+    Ok((!fields.is_empty()).then(|| Item::Update { key: share.id.clone(), id: id.clone(), fields }))
+}
+
+/// The vendor fields of every lead field that is not among those given, cleared.
+fn cleared(mapping: &Mapping, allowed: &BTreeMap<String, Value>) -> Fields {
+    let gone: BTreeMap<String, Value> =
+        field::FIELDS.iter().filter(|f| !allowed.contains_key(f.name)).map(|f| (f.name.to_owned(), Value::Null)).collect();
+    let mut fields = mapping.to_record(&gone, false);
+    fields.retain(|_, value| value.is_null());
     fields
 }
 

@@ -56,7 +56,16 @@ pub async fn keep(
             }
             State::Merged(into) => {
                 shares::add_alias(tx, line.name(), mapping.object(), &hint.remote_id, into).await?;
-                shares::land(tx, line.name(), &json!([[person.person, into, "adopted", Value::Null]]), now).await?;
+                if shares::owner(tx, line.name(), mapping.object(), into).await?.is_some_and(|owner| owner != person.person) {
+                    // Two of our people became one there: the record stays the other one's.
+                    gone.push(json!([person.person]));
+                    if !from.status.ended() {
+                        moved.push((share, Stand { status: ShareStatus::Returned, reason: Some("one_record_for_two".into()), ..from }));
+                        news.push(share);
+                    }
+                } else {
+                    shares::land(tx, line.name(), &json!([[person.person, into, "adopted", Value::Null]]), now).await?;
+                }
                 let look = Raise { object: mapping.object().to_owned(), remote_id: into.clone(), kind: "changed", detail: None };
                 dirty::raise(tx, line.name(), &[look], now).await?;
                 changes.push(Change::new(hint, ChangeOutcome::Gone, "merged_there", lead));

@@ -109,7 +109,8 @@ pub fn check(egress: &Egress, url: &url::Url, base_url: Option<&str>, host_suffi
             format!("{address} is a private address; list its network in dangerously_allow_networks if that is meant"),
         );
     }
-    if url.scheme() == "http" && egress.allowed.is_empty() {
+    // Plain HTTP only to the account's own address or a literal one, and only where a network was opened.
+    if url.scheme() == "http" && (egress.allowed.is_empty() || !(own || literal.is_some())) {
         return refuse(
             "egress.plain_http",
             format!("{host} would be spoken to without TLS; use https, or list its network in dangerously_allow_networks"),

@@ -84,6 +84,13 @@ struct Token {
     version: i64,
 }
 
+impl Token {
+    /// The `Authorization` header and the token's version.
+    fn bearer(&self) -> (String, i64) {
+        (format!("Bearer {}", self.access.expose_secret()), self.version)
+    }
+}
+
 /// One connection in use.
 pub struct Line {
     setup: Setup,
@@ -221,47 +228,43 @@ impl Line {
         }
     }
 
-    /// The `Authorization` header. `refused` says that the vendor refused the token in use: it is
-    /// then refreshed whatever its age.
+    /// The `Authorization` header and the version of its token. `refused` is the version that the vendor
+    /// refused: unless somebody has refreshed it since, it is refreshed whatever its age.
     ///
     /// # Errors
     /// [`Error::NeedsPerson`] when the partner must connect again; [`Error::Passing`] when waiting helps.
-    pub async fn authorization(&self, transport: &Transport, clock: &Clock, refused: bool) -> Result<String> {
+    pub async fn authorization(&self, transport: &Transport, clock: &Clock, refused: Option<i64>) -> Result<(String, i64)> {
         let oauth = match &self.manifest().auth {
             Auth::Key { scheme, .. } => {
                 let key = self.setup.key.as_ref().ok_or_else(|| Error::NeedsPerson {
                     code: "connection.no_key".into(),
                     message: format!("set connections.{}.key (or key_file)", self.name()),
                 })?;
-                return Ok(format!("{scheme} {}", key.expose_secret()));
+                return Ok((format!("{scheme} {}", key.expose_secret()), 0));
             }
             Auth::Oauth2(oauth) => oauth,
         };
         // An operator may hand over a static token (a private app's) instead of connecting.
         if let Some(key) = &self.setup.key {
-            return Ok(format!("Bearer {}", key.expose_secret()));
+            return Ok((format!("Bearer {}", key.expose_secret()), 0));
         }
         // Held while refreshing: everyone else waits and then finds the new token.
         let mut held = self.token.lock().await;
-        let used = held.as_ref().map(|t| t.version);
-        let fresh = |t: &Token, margin: Millis| t.expires_at.is_none_or(|end| end - margin > clock.now());
-        if let Some(token) = held.as_ref().filter(|t| !refused && fresh(t, MARGIN)) {
-            return Ok(format!("Bearer {}", token.access.expose_secret()));
+        let good = |t: &Token, margin: Millis| refused != Some(t.version) && t.expires_at.is_none_or(|end| end - margin > clock.now());
+        if let Some(token) = held.as_ref().filter(|t| good(t, MARGIN)) {
+            return Ok(token.bearer());
         }
         // Another process may have refreshed it meanwhile.
-        let stored = connections::tokens(&self.db, self.name()).await?.ok_or_else(|| self.reconnect("not_connected"))?;
-        let current =
-            Token { access: self.open("access", &stored.access, stored.version)?, expires_at: stored.expires_at, version: stored.version };
-        let newer = used != Some(current.version);
-        if fresh(&current, MARGIN) && (!refused || (newer && used.is_some())) {
-            let bearer = format!("Bearer {}", current.access.expose_secret());
+        let (current, stored) = self.stored_token().await?;
+        if good(&current, MARGIN) {
+            let bearer = current.bearer();
             *held = Some(current);
             return Ok(bearer);
         }
         let Some(refresh) = &stored.refresh else { return Err(self.reconnect("no_refresh_token")) };
-        let usable = !refused && fresh(&current, 0);
+        let usable = good(&current, 0);
         if stored.cooldown_until.is_some_and(|until| until > clock.now()) {
-            return if usable { Ok(format!("Bearer {}", current.access.expose_secret())) } else { Err(passing("refresh_cooling_down")) };
+            return if usable { Ok(current.bearer()) } else { Err(passing("refresh_cooling_down")) };
         }
         let app = self.setup.app.as_ref().ok_or_else(|| Error::NeedsPerson {
             code: "connection.no_app".into(),
@@ -275,12 +278,19 @@ impl Line {
                 tokens.refresh.get_or_insert(refresh);
                 tokens.expires_in = tokens.expires_in.or(oauth.assumed_lifetime_ms);
                 let token = self.save(clock, &tokens, stored.version + 1, None).await?;
-                let bearer = format!("Bearer {}", token.access.expose_secret());
+                let bearer = token.bearer();
                 *held = Some(token);
                 crate::metrics::token_refresh(self.connector_name(), "ok");
                 Ok(bearer)
             }
             Err(TokenError::Refused(code)) => {
+                // Another process may have been faster and left us the old refresh token: then its token is good.
+                let (newer, _) = self.stored_token().await?;
+                if newer.version > current.version && good(&newer, 0) {
+                    let bearer = newer.bearer();
+                    *held = Some(newer);
+                    return Ok(bearer);
+                }
                 crate::metrics::token_refresh(self.connector_name(), "refused");
                 let error = self.reconnect(&code);
                 let mut tx = self.db.begin().await?;
@@ -293,9 +303,16 @@ impl Line {
             Err(TokenError::Passing(code)) => {
                 crate::metrics::token_refresh(self.connector_name(), "passing");
                 connections::refresh_failed(&self.db, self.name(), clock.now() + COOLDOWN).await?;
-                if usable { Ok(format!("Bearer {}", current.access.expose_secret())) } else { Err(passing(&code)) }
+                if usable { Ok(current.bearer()) } else { Err(passing(&code)) }
             }
         }
+    }
+
+    /// The tokens as stored, and the access token opened.
+    async fn stored_token(&self) -> Result<(Token, connections::StoredTokens)> {
+        let stored = connections::tokens(&self.db, self.name()).await?.ok_or_else(|| self.reconnect("not_connected"))?;
+        let access = self.open("access", &stored.access, stored.version)?;
+        Ok((Token { access, expires_at: stored.expires_at, version: stored.version }, stored))
     }
 
     /// Saves tokens, durably, before anyone uses them. `share_from` is given when a partner has

@@ -152,20 +152,22 @@ pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, 
     };
     let connector = line.connector_name();
     let mut delays = ExponentialBuilder::default().with_min_delay(Duration::from_millis(200)).with_factor(4.0).with_max_times(3).build();
-    let mut refreshed = false;
+    // Once a write may have been heard, nothing later can say that it was not sent.
+    let (mut refreshed, mut maybe_sent) = (None, false);
+    let not_sent = |why: Why, maybe_sent: bool| if maybe_sent { Sent::Unknown } else { Sent::NotSent(why) };
     loop {
         if let Err(until) = line.limits().spend(&ask.cost).await {
             crate::metrics::vendor_wait(connector);
             return Sent::Wait(until);
         }
-        let bearer = match line.authorization(transport, clock, refreshed).await {
+        let (bearer, version) = match line.authorization(transport, clock, refreshed).await {
             Ok(bearer) => bearer,
             Err(Error::NeedsPerson { code, message }) => return Sent::NeedsPerson { code, message },
             Err(_) => return Sent::Wait(clock.now() + 30_000),
         };
         let started = clock.now();
         let timeout = match deadline.map(|deadline| deadline - started) {
-            Some(left) if left <= 0 && ask.effect != Effect::Read => return Sent::NotSent(Why::DeadlinePassed),
+            Some(left) if left <= 0 && ask.effect != Effect::Read => return not_sent(Why::DeadlinePassed, maybe_sent),
             _ => TIMEOUT,
         };
         let result = transport.send(line.egress(), &url, &ask.request, Some(&bearer), timeout).await;
@@ -186,8 +188,8 @@ pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, 
                 let verdict = line.manifest().classify(&response);
                 match verdict.action {
                     Action::Hear => return Sent::Answer(response),
-                    Action::RefreshThenRetry if !refreshed => {
-                        refreshed = true;
+                    Action::RefreshThenRetry if refreshed.is_none() => {
+                        refreshed = Some(version);
                         continue;
                     }
                     Action::RefreshThenRetry => {
@@ -213,10 +215,11 @@ pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, 
                     Action::Retry => Sent::Unknown,
                 }
             }
-            Err(NoAnswer::NotSent) => Sent::NotSent(Why::Unreachable),
+            Err(NoAnswer::NotSent) => not_sent(Why::Unreachable, maybe_sent),
             Err(NoAnswer::Unknown) if ask.effect == Effect::Read => Sent::Wait(clock.now() + 30_000),
             Err(NoAnswer::Unknown) => Sent::Unknown,
         };
+        maybe_sent |= matches!(sent, Sent::Unknown);
         let again = match (&sent, &ask.effect) {
             (Sent::NotSent(_), _) | (_, Effect::Read | Effect::Keyed(_)) => delays.next(),
             _ => None,

@@ -18,8 +18,8 @@ pub trait Sink: Send {
     fn save(&mut self, _saved: Saved) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }
-    /// A request that writes these items is about to be sent.
-    fn sending(&mut self, _keys: &[ItemKey]) {}
+    /// A request that writes these items reached the vendor, or may have.
+    fn reached(&mut self, _keys: &[ItemKey]) {}
     /// One item of a write is settled.
     fn item(&mut self, _key: ItemKey, _result: ItemResult) {}
 }
@@ -68,14 +68,12 @@ pub async fn drive(
                 if asks.is_empty() {
                     return Ok(Ended::Passing("talk_stuck".into()));
                 }
-                for ask in &asks {
-                    if let Effect::Keyed(keys) | Effect::Once(keys) = &ask.effect {
-                        sink.sending(keys);
-                    }
-                }
                 let sent = join_all(asks.iter().map(|ask| send(transport, line, clock, ask, deadline))).await;
                 let mut stopped = None;
                 for (ask, sent) in std::mem::take(&mut asks).iter().zip(sent) {
+                    if let (Effect::Keyed(keys) | Effect::Once(keys), Sent::Answer(_) | Sent::Unknown) = (&ask.effect, &sent) {
+                        sink.reached(keys);
+                    }
                     match sent.heard() {
                         Some(heard) => talk.heard(ask.tag, heard),
                         None => stopped = Some(sent),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use leadshare_connectors::sdk::{Record, State};
 use serde_json::{Value, json};
 
+use super::read::Batch;
 use crate::change::Change;
 use crate::clock::{Millis, SECOND};
 use crate::context::Context;
@@ -15,7 +16,7 @@ use crate::errors::{Error, Result};
 use crate::http::line::Line;
 use crate::ledger::Body;
 use crate::mapping::{FieldProblem, Mapped, Mapping};
-use crate::model::decision::{Gate, Verdict, VerdictOutcome};
+use crate::model::decision::{Verdict, VerdictOutcome};
 use crate::model::{ChangeOutcome, Lead, ShareStatus, Stand};
 use crate::people::{self, Hashes, Keys};
 use crate::rules::Rules;
@@ -25,7 +26,7 @@ use crate::store::deliveries::Lane;
 use crate::store::dirty::{self, Dirty, Raise};
 use crate::store::leads::KnownRecord;
 use crate::store::shares::{self, Share};
-use crate::store::{Tx, connections, deliveries, leads, people as people_store};
+use crate::store::{Tx, deliveries, leads, people as people_store};
 use crate::vault::Identity;
 
 /// A lead on its way through a transaction.
@@ -50,16 +51,16 @@ pub async fn keep(
     rules: &Rules,
     line: &Line,
     mapping: &Mapping,
-    read: &[(Dirty, Record)],
+    batch: &Batch,
     entries: &mut Entries,
 ) -> Result<Vec<Change>> {
+    let (read, share_from) = (&batch.source, batch.share_from);
     if read.is_empty() {
         return Ok(Vec::new());
     }
     let now = ctx.clock.now();
     let ids = Value::from(read.iter().map(|(d, _)| json!([d.remote_id])).collect::<Vec<_>>());
     let known = leads::records(tx, line.name(), mapping.object(), &ids).await?;
-    let share_from = connections::one(&ctx.db, line.name()).await?.and_then(|c| c.share_from);
 
     let (mut changes, mut incoming, mut records) = (Vec::new(), Vec::new(), Vec::new());
     for (hint, record) in read {
@@ -137,7 +138,8 @@ fn sort_out(
     {
         return Sorted::OursUnknown(marker.to_owned());
     }
-    if !mapping.selects(&record.fields) {
+    // A lead that is shared is looked at wherever it has moved: its opt-outs still count.
+    if known.is_none_or(|k| k.3.is_none()) && !mapping.selects(&record.fields) {
         return end(ChangeOutcome::Untracked, "outside_the_selection");
     }
     let lead = match mapping.to_lead(&record.fields) {
@@ -188,7 +190,7 @@ async fn resolve(tx: &mut Tx, ctx: &Context, incoming: &mut [Incoming<'_>], keys
     let (mut new_people, mut new_identities) = (Vec::new(), Vec::new());
     for item in incoming.iter_mut() {
         let hash = item.hashes.identity.clone();
-        let found = hash.as_ref().and_then(|h| by_hash.get(h)).or_else(|| of_lead.get(&item.id)).cloned();
+        let found = of_lead.get(&item.id).or_else(|| hash.as_ref().and_then(|h| by_hash.get(h))).cloned();
         item.person = if let Some(person) = found {
             person
         } else {
@@ -196,12 +198,13 @@ async fn resolve(tx: &mut Tx, ctx: &Context, incoming: &mut [Incoming<'_>], keys
             new_people.push(json!([person, keys.make(&ctx.vault, &ctx.clock, &person)?]));
             person
         };
-        if let Some(hash) = hash
-            && by_hash.insert(hash.clone(), item.person.clone()).is_none()
-        {
+        if let Some(hash) = hash.filter(|hash| !by_hash.contains_key(hash)) {
+            by_hash.insert(hash.clone(), item.person.clone());
             new_identities.push(json!([hash, item.person]));
         }
     }
+    // In one order everywhere, so that two deciders never wait for each other.
+    new_identities.sort_by_key(ToString::to_string);
     if !people_store::add(tx, &Value::from(new_people), &Value::from(new_identities), now).await? {
         return Err(again());
     }
@@ -257,7 +260,7 @@ async fn decide_all(
                 let facts = standing.facts(ctx, line.partner(), &item.lead, &item.person, Some(&share.id));
                 let inputs = decide::Inputs { program: &rules.program, facts: &facts };
                 let verdict = decide::recheck(&inputs, &share.agreement, &share.agreement_version);
-                if verdict.passed() || !takes_back(&verdict) {
+                if verdict.passed() || !verdict.takes_back() {
                     wanted.push(json!([share.id, "out", share.connection, share.object, Lane::Status as i64]));
                 } else {
                     let reason = verdict.first_failure().map_or("gate", |f| f.code.as_str()).to_owned();
@@ -275,7 +278,7 @@ async fn decide_all(
         let decision_id = ctx.clock.id();
         let mut change = Change::new(item.hint, decision.outcome, decision.reason.clone(), Some(item.id.clone()));
         change.decision = Some(decision_id.clone());
-        let mut went = 0;
+        let (mut went, mut taken) = (0, false);
         if line.observe() && decision.outcome == ChangeOutcome::Shared {
             change.outcome = ChangeOutcome::Held;
             change.reason = format!("observing only: {}", decision.reason);
@@ -287,12 +290,21 @@ async fn decide_all(
                     nowhere.push(verdict.recipient.clone());
                     continue;
                 };
+                if facts.standing.shares.iter().any(|s| s.recipient == verdict.recipient && s.is_live()) {
+                    // Another source's lead of this person is there: one person at one recipient is one record.
+                    taken = true;
+                    continue;
+                }
                 let share = ctx.clock.id();
                 standing.add(&item.person, &share, line.partner(), &verdict.recipient, &verdict.agreement, now);
                 new.add(ctx, item, &share, line.partner(), &decision_id, verdict, to, to_mapping, keys, entries)?;
                 went += 1;
             }
-            if went == 0 {
+            if went == 0 && taken {
+                change.outcome = ChangeOutcome::Duplicate;
+                change.reason = "the recipient has this person from another source already".to_owned();
+                decision.outcome = ChangeOutcome::Duplicate;
+            } else if went == 0 {
                 // Decided, and yet it cannot go: an offer waits for the offer page, a partner without a connection for one.
                 change.outcome = ChangeOutcome::Held;
                 change.reason = match nowhere.first() {
@@ -317,12 +329,6 @@ async fn decide_all(
     move_shares(tx, ctx, &recalled, "gates", entries).await?;
     tell_sharers(tx, ctx, &recalled.iter().map(|(share, _)| *share).collect::<Vec<_>>()).await?;
     Ok(())
-}
-
-/// Whether a failing gate takes a running share back. Withdrawals, suppressions and the end of an
-/// agreement do, at once; a lead that no longer fits or is no longer fresh stays where it is.
-fn takes_back(verdict: &Verdict) -> bool {
-    verdict.findings.iter().any(|f| !f.passed && matches!(f.gate, Gate::Suppressed | Gate::Consent | Gate::Transfer))
 }
 
 /// Rows of the shares that a batch makes.

@@ -10,7 +10,7 @@ use crate::errors::Result;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, Sink, drive};
 use crate::store::dirty::{self, Raise};
-use crate::store::shares;
+use crate::store::{connections, shares};
 
 /// Most records at a recipient whose fate is asked for in one poll.
 const FOLLOWED: usize = 5_000;
@@ -52,10 +52,11 @@ pub async fn poll(ctx: &Context, line: &Line, object: &str, selection: Selection
             (None, now + 10 * line.poll_every())
         }
     };
-    let mut tx = ctx.db.begin().await?;
-    let mut raised_more = 0;
+    connections::set_clock_offset(&ctx.db, line.name(), line.clock_offset()).await?;
     let follow = format!("follow {object}");
     let follow_due = dirty::cursor(&ctx.db, line.name(), &follow).await?.is_none_or(|(_, due, _)| due <= now);
+    let mut tx = ctx.db.begin().await?;
+    let mut raised_more = 0;
     if line.role().receives() && follow_due {
         // What a lead turned into may move without touching the lead's own record.
         let open: Vec<Raise> =
@@ -85,8 +86,7 @@ impl Sink for Pages<'_> {
         let now = self.ctx.clock.now();
         let state = |record: &Record| if record.state == State::Live { "live" } else { "gone" };
         let polled = Value::from(records.iter().map(|r| json!([r.id, r.version, state(r)])).collect::<Vec<_>>());
-        let mut tx = self.ctx.db.begin().await?;
-        let seen = dirty::already_seen(&mut tx, self.line.name(), self.object, &polled).await?;
+        let seen = dirty::already_seen(&self.ctx.db, self.line.name(), self.object, &polled).await?;
         let mut new: Vec<Record> = records.into_iter().filter(|r| !seen.contains(&r.id)).collect();
         if !self.line.role().shares() {
             // Only our own records are looked at here; the ids of all others are forgotten at once.
@@ -97,6 +97,7 @@ impl Sink for Pages<'_> {
         let hints: Vec<Raise> = new.into_iter().map(|r| hint(self.object, r)).collect();
         self.raised += hints.len();
         crate::metrics::hints(self.line.connector_name(), "poll", hints.len() as u64);
+        let mut tx = self.ctx.db.begin().await?;
         dirty::raise(&mut tx, self.line.name(), &hints, now).await?;
         dirty::save_cursor(&mut tx, self.line.name(), self.object, Some(cursor.0.to_string()), now).await?;
         tx.commit().await

@@ -11,9 +11,9 @@ use crate::errors::Result;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, NoSink, drive};
 use crate::mapping::Mapping;
-use crate::store::deliveries;
 use crate::store::dirty::{self, Dirty};
 use crate::store::shares::{self, RemotePerson};
+use crate::store::{connections, deliveries};
 
 /// How long a claim lasts; a worker that died leaves its hints to others after that.
 const LEASE: Millis = 2 * MINUTE;
@@ -33,6 +33,8 @@ pub struct Batch {
     pub untracked: Vec<(Dirty, &'static str)>,
     /// Hints that broke us too often.
     pub poison: Vec<Dirty>,
+    /// From when on the connection shares.
+    pub share_from: Option<Millis>,
 }
 
 /// Claims due hints of one object and reads what they point at. `None` when nothing is due, or the
@@ -48,7 +50,8 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping) -> Result<Optio
     if claimed.is_empty() {
         return Ok(None);
     }
-    let mut batch = Batch { lease: lease.clone(), ..Batch::default() };
+    let share_from = connections::one(&ctx.db, line.name()).await?.and_then(|c| c.share_from);
+    let mut batch = Batch { lease: lease.clone(), share_from, ..Batch::default() };
     let ids = Value::from(claimed.iter().map(|d| json!([d.remote_id])).collect::<Vec<_>>());
     let mut ours: BTreeMap<String, RemotePerson> = shares::remote_by_id(&ctx.db, line.name(), object, &ids)
         .await?

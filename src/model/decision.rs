@@ -172,6 +172,12 @@ impl Verdict {
         self.findings.iter().all(|f| f.passed)
     }
 
+    /// Whether a failing gate takes a running share back. Withdrawals, suppressions, and the loss of the
+    /// legal ground do, at once; a lead that no longer fits, or whose agreement ended, stays where it is.
+    pub fn takes_back(&self) -> bool {
+        self.findings.iter().any(|f| !f.passed && matches!(f.gate, Gate::Suppressed | Gate::Consent | Gate::Transfer))
+    }
+
     /// The finding that stopped it.
     pub fn first_failure(&self) -> Option<&Finding> {
         self.findings.iter().find(|f| !f.passed)

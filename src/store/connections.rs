@@ -233,6 +233,14 @@ pub async fn end_alerts(tx: &mut Tx, subject: &str, now: Millis) -> Result<()> {
     tx.exec(END_ALERTS, args![subject, now]).await.map(|_| ())
 }
 
+const END_ALERTS_OF: &str =
+    "UPDATE alerts SET ended_at = $2 WHERE ended_at IS NULL AND subject IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
+
+/// Everything about these subjects (`[[subject], …]`) is mended.
+pub async fn end_alerts_of(tx: &mut Tx, subjects: &serde_json::Value, now: Millis) -> Result<()> {
+    tx.exec(END_ALERTS_OF, args![subjects.clone(), now]).await.map(|_| ())
+}
+
 const END_ALERT: &str = "UPDATE alerts SET ended_at = $3 WHERE subject = $1 AND code = $2 AND ended_at IS NULL";
 
 /// One thing about a subject is mended.

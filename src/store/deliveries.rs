@@ -45,10 +45,13 @@ const WANT: &str = "INSERT INTO deliveries (share, way, connection, object, lane
   SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, CAST(value ->> 4 AS BIGINT), 'open', 1, 0, $2, $2, 0, 0, 0
   FROM json_each(CAST($1 AS TEXT)) WHERE true
   ON CONFLICT (share, way) DO UPDATE SET wanted_version = deliveries.wanted_version + 1, wanted_at = excluded.wanted_at,
-    lane = excluded.lane, attempts = 0, due = CASE WHEN deliveries.lease_until > $2 THEN deliveries.due ELSE $2 END
-  WHERE deliveries.state = 'open'";
+    lane = CASE WHEN deliveries.wanted_version > deliveries.done_version AND deliveries.lane < excluded.lane THEN deliveries.lane ELSE excluded.lane END,
+    state = 'open', attempts = 0, claims = CASE WHEN deliveries.state = 'failed' THEN 0 ELSE deliveries.claims END,
+    due = CASE WHEN deliveries.lease_until > $2 THEN deliveries.due ELSE $2 END
+  WHERE deliveries.state IN ('open', 'failed')";
 
-/// Wants deliveries, or a newer version of those that are there
+/// Wants deliveries, or a newer version of those that are there; what failed is tried again with it, and what is
+/// urgent stays so
 /// (`[[share, way, connection, object, lane], …]`).
 pub async fn want(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
     tx.exec(WANT, args![rows.clone(), now]).await.map(|_| ())
@@ -149,7 +152,8 @@ const END: &str = "UPDATE deliveries SET state = item.value ->> 1, last_error = 
 
 /// Deliveries end (`[[share, ended|failed, code], …]`): nothing more is written this way.
 pub async fn end(tx: &mut Tx, way: &str, rows: &Value) -> Result<()> {
-    tx.exec(END, args![way, rows.clone()]).await.map(|_| ())
+    tx.exec(END, args![way, rows.clone()]).await?;
+    settled(tx, way, rows).await
 }
 
 const ADD_ATTEMPTS: &str = "INSERT INTO attempts (id, share, way, version, at, took_ms, outcome, code)

@@ -141,8 +141,8 @@ const SEEN: &str = "SELECT item.value ->> 0 FROM json_each(CAST($3 AS TEXT)) AS 
 
 /// Of polled (id, version, state), the ids that were taken in at just that version. A record that
 /// was followed has a version of its own, a slash, and that of what it was turned into.
-pub async fn already_seen(tx: &mut Tx, connection: &str, object: &str, polled: &Value) -> Result<Vec<String>> {
-    Ok(tx.rows::<(String,)>(SEEN, args![connection, object, polled.clone()]).await?.into_iter().map(|(id,)| id).collect())
+pub async fn already_seen(db: &Db, connection: &str, object: &str, polled: &Value) -> Result<Vec<String>> {
+    Ok(db.rows::<(String,)>(SEEN, args![connection, object, polled.clone()]).await?.into_iter().map(|(id,)| id).collect())
 }
 
 const CURSOR: &str = "SELECT cursor, next_poll_at, resync_needed FROM cursors WHERE connection = $1 AND object = $2";

@@ -205,7 +205,15 @@ pub async fn remote_by_marker(tx: &mut Tx, connection: &str, markers: &Value) ->
 const LAND: &str = "UPDATE remote_people SET remote_id = item.value ->> 1,
     made = CASE WHEN remote_people.made = 'unknown' THEN item.value ->> 2 ELSE remote_people.made END,
     shadow = COALESCE(item.value ->> 3, remote_people.shadow), state = 'live', landed_at = COALESCE(remote_people.landed_at, $3)
-  FROM json_each(CAST($2 AS TEXT)) AS item WHERE remote_people.connection = $1 AND remote_people.person = item.value ->> 0";
+  FROM json_each(CAST($2 AS TEXT)) AS item WHERE remote_people.connection = $1 AND remote_people.person = item.value ->> 0
+    AND NOT EXISTS (SELECT 1 FROM remote_people AS other WHERE other.connection = $1 AND other.object = remote_people.object
+      AND other.remote_id = item.value ->> 1 AND other.person <> remote_people.person)";
+const OWNER: &str = "SELECT person FROM remote_people WHERE connection = $1 AND object = $2 AND remote_id = $3";
+
+/// Whose record this is, when it is known as somebody's: one record is one person's.
+pub async fn owner(tx: &mut Tx, connection: &str, object: &str, remote_id: &str) -> Result<Option<String>> {
+    Ok(tx.rows::<(String,)>(OWNER, args![connection, object, remote_id]).await?.into_iter().next().map(|(person,)| person))
+}
 
 /// Notes where people landed (`[[person, remote id, made, sealed shadow], …]`).
 pub async fn land(tx: &mut Tx, connection: &str, rows: &Value, now: Millis) -> Result<()> {
