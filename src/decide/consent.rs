@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::gates::{Case, Findings};
 use crate::clock::MINUTE;
-use crate::model::agreement::{Basis, BasisRule, Purpose, RefusedKind};
+use crate::model::agreement::{Basis, BasisRule, Purpose};
 use crate::model::decision::Gate;
 use crate::model::{Channel, ConsentRecord, Lead};
 use crate::program::{Notice, Versioned, place};
@@ -97,7 +97,7 @@ pub fn judge(case: &Case<'_>, findings: &mut Findings) -> Permitted {
                 }
                 let leaves = |field: &&String| match channel_of(field) {
                     Some(_) => contactable.contains(*field) && own.as_ref().is_none_or(|own| own.contains(field)),
-                    None => field.as_str() != "notes" || !agreement.privacy.refuse.contains(&RefusedKind::FreeText),
+                    None => true,
                 };
                 permitted.fields.extend(purpose.fields.iter().filter(leaves).cloned());
             }
@@ -156,13 +156,8 @@ fn rule<'a>(case: &Case<'_>, purpose: &'a Purpose) -> Result<&'a BasisRule, Lack
         return Err(("consent.place_unknown", "nobody knows where the person is, so no law permits it".to_owned()));
     }
     let fits = |name: &str| place::contains(name, place.country.as_deref(), place.state.as_deref());
-    let best = purpose.basis.iter().filter(|(name, _)| fits(name)).max_by_key(|(name, _)| (place::narrowness(name), group_order(name)));
+    let best = purpose.basis.iter().filter(|(name, _)| fits(name)).max_by_key(|(name, _)| place::narrowness(name));
     best.map(|(_, rule)| rule).ok_or_else(|| ("consent.place_not_listed", "no legal basis is agreed for the person's place".to_owned()))
-}
-
-/// The European Union lies inside the Economic Area: where both are listed, it is the narrower one.
-fn group_order(name: &str) -> u8 {
-    u8::from(name == "EU")
 }
 
 type Granted = (Basis, Vec<String>);

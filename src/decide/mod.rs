@@ -161,7 +161,8 @@ fn goes_as(agreement: &Agreement) -> VerdictOutcome {
     if agreement.is_offer() { VerdictOutcome::Offered } else { VerdictOutcome::Shared }
 }
 
-/// Gives a failed verdict its outcome; nothing may leave under it.
+/// Gives a failed verdict its outcome; nothing may leave under it. What it passed is left out: with dozens of partners
+/// most candidates fail, and a gate that is not named had nothing against them.
 fn close(verdict: &mut Verdict) {
     let Some(failed) = verdict.first_failure() else { return };
     verdict.outcome = match failed.gate {
@@ -173,6 +174,7 @@ fn close(verdict: &mut Verdict) {
         Gate::Eligible | Gate::Fresh | Gate::Exclusivity => VerdictOutcome::Ineligible,
         Gate::Agreement | Gate::Capacity | Gate::Standing => VerdictOutcome::Unmatched,
     };
+    verdict.findings.retain(|f| !f.passed);
     verdict.score = None;
     verdict.fields.clear();
     verdict.channels.clear();

@@ -152,7 +152,7 @@ pub struct Verdict {
     pub number: u32,
     /// What this candidate gets.
     pub outcome: VerdictOutcome,
-    /// What every gate said, in the order of the gates.
+    /// What the gates said, in their order: all of it for a candidate that passed, what stopped it for one that did not.
     pub findings: Vec<Finding>,
     /// How it ranks, part by part; only for candidates that passed.
     pub score: Option<Vec<(String, f64)>>,

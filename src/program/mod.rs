@@ -246,6 +246,7 @@ fn hash_of(what: &str, values: &Value) -> String {
 fn canonical(value: &Value, out: &mut String) {
     match value {
         Value::Object(table) => {
+            // Sorted here, whatever order the map keeps: signatures must outlive the library's choices.
             let mut keys: Vec<&String> = table.keys().collect();
             keys.sort();
             out.push('{');

@@ -43,14 +43,13 @@ pub fn contains(place: &str, country: Option<&str>, state: Option<&str>) -> bool
     if place.contains('-') { state == Some(place) } else { country.is_some_and(|c| countries(place).contains(&c)) }
 }
 
-/// How narrow a place is: states before countries before groups.
+/// How narrow a place is: states, then countries, then groups; the Union lies inside the Economic Area.
 pub fn narrowness(place: &str) -> u8 {
-    if GROUPS.contains(&place) {
-        0
-    } else if place.contains('-') {
-        2
-    } else {
-        1
+    match place {
+        "EEA" => 0,
+        _ if GROUPS.contains(&place) => 1,
+        _ if place.contains('-') => 3,
+        _ => 2,
     }
 }
 

@@ -230,6 +230,10 @@ fn a_promised_lead_goes_to_one_only() {
     let program = market(&[("ash", "tier = \"gold\"", &[]), ("birch", "", &[(BAVARIA, PROMISE)])]);
     expect(&results(&program, &bavarian(&["ash", "birch"])), &[("birch", Shared), ("ash", Ineligible)]);
     expect(&results(&program, &chosen(&["ash", "birch"])), &[("ash", Shared), ("birch", Outranked)]);
+    // A promise that begins later keeps nothing back yet.
+    let later =
+        market(&[("ash", "tier = \"gold\"", &[]), ("birch", "", &[(BAVARIA, PROMISE), ("from = 2026-04-01", "from = 2026-06-01")])]);
+    expect(&results(&later, &bavarian(&["ash", "birch"])), &[("ash", Shared), ("birch", Unmatched)]);
     // The person did not agree to Birch: the promise stands all the same, and nobody gets the lead.
     let decision = decided(&program, &bavarian(&["ash"]));
     assert_eq!(decision.outcome, ChangeOutcome::Ineligible);
@@ -287,12 +291,15 @@ fn rivals_leads_are_not_taken() {
     );
     let promise = edit(&promise, "notices = [\"webform-2026-04\"]", "notices = []");
     let promise = crate::program::tests::example::sign_as(&promise, "R. Okafor, CEO", "R. Okafor, CEO", "2026-03-21T15:40:00Z");
-    for (rival, code) in [("northwind.example", "exclusivity.rival"), ("westwind.example", "ok")] {
+    let draft = promise.split("[signing]").next().expect("the terms").to_owned();
+    for (rival, promise, code) in
+        [("northwind.example", &promise, "exclusivity.rival"), ("westwind.example", &promise, "ok"), ("northwind.example", &draft, "ok")]
+    {
         let mut files: Vec<_> = example::surroundings().into_iter().filter(|f| f.name != "rivals-of-northwind").collect();
         files.push(file(FileKind::List, "rivals-of-northwind", &format!("domain\n{rival}\n")));
         files.push(file(FileKind::Partner, "southwind", &southwind));
         files.push(file(FileKind::Partner, "ash", &partner("ash", "")));
-        files.push(file(FileKind::Agreement, "southwind-ash", &promise));
+        files.push(file(FileKind::Agreement, "southwind-ash", promise));
         files.push(file(FileKind::Agreement, "northwind-ash", &deal("ash", &[("notices = [\"everybody\"]", "notices = []")])));
         let (program, _) = compile(files);
         let decision = decided(&program, &chosen(&["ash"]));
@@ -308,4 +315,36 @@ fn the_order_of_files_does_not_decide() {
     let b = market(&[("cedar", "", &[]), ("birch", "", &[]), ("ash", "", &[])]);
     let facts = chosen(&["ash", "birch", "cedar"]);
     assert_eq!(results(&a, &facts), results(&b, &facts));
+}
+
+// Breaks when a list that names the promise's own source by mistake locks that source out.
+#[test]
+fn a_promise_does_not_lock_out_its_own_source() {
+    let mut files: Vec<_> = example::surroundings().into_iter().filter(|f| f.name != "rivals-of-northwind").collect();
+    files.push(file(FileKind::List, "rivals-of-northwind", "domain\nnorthwind.example\n"));
+    files.push(file(FileKind::Agreement, "northwind-brightwater", &sign(AGREEMENT)));
+    assert_eq!(stopped(&compile(files).0, &german()), "ok");
+}
+
+// Breaks when one partner gets the same lead twice, under two agreements for two purposes.
+#[test]
+fn a_partner_gets_a_lead_once() {
+    let open = [
+        ("mode = \"direct\"", "mode = \"direct\", recipients = 2"),
+        ("{ EEA = \"consent\" }", "{ EEA = \"not_opted_out\" }"),
+        ("{ email = \"consent\" }", "{ email = \"not_opted_out\" }"),
+        ("notices = [\"everybody\"]", "notices = []"),
+    ];
+    let other = [
+        ("id = \"northwind-ash\"", "id = \"northwind-ash-2\""),
+        ("id = \"introduce\"", "id = \"tell\""),
+        ("id = \"contact\"", "id = \"reach\""),
+    ];
+    let mut files = example::surroundings();
+    files.push(file(FileKind::Partner, "ash", &partner("ash", "")));
+    files.push(file(FileKind::Agreement, "northwind-ash", &deal("ash", &open)));
+    files.push(file(FileKind::Agreement, "northwind-ash-2", &deal("ash", &[&open[..], &other[..]].concat())));
+    let (program, found) = compile(files);
+    assert_eq!(found, []);
+    expect(&results(&program, &chosen(&["ash"])), &[("ash", Shared), ("ash", Outranked)]);
 }

@@ -73,6 +73,28 @@ fn the_notice_must_say_it() {
     assert!(verdict.findings.iter().any(|f| f.code == "consent.notice_other_recipient"), "{:?}", verdict.findings);
 }
 
+// Breaks when a notice of the program that the agreement does not count, or another company's, proves a yes.
+#[test]
+fn the_notice_must_be_the_agreements() {
+    let uncounted = program(&[("notices = [\"webform-2026-04\"]", "notices = []")]);
+    assert_eq!(stopped(&uncounted, &german()), "consent.notice_unknown");
+    let other = with_notice("controller = \"Northwind Cloud B.V.\"", "controller = \"Southwind B.V.\"");
+    let verdict = verdict(&other, &german());
+    assert!(verdict.findings.iter().any(|f| f.code == "consent.notice_other_source"), "{:?}", verdict.findings);
+}
+
+// Breaks when a purpose that gives data for mail only gives the phone too.
+#[test]
+fn a_purpose_by_channel_gives_those_channels_only() {
+    let program = program(&[("basis = { EEA = \"consent\", US = \"person_directed\" }", "basis = { EEA = { email = \"consent\" } }")]);
+    let verdict = verdict(&program, &german());
+    assert!(
+        verdict.fields.contains("email") && verdict.fields.contains("company") && !verdict.fields.contains("phone"),
+        "{:?}",
+        verdict.fields
+    );
+}
+
 // Breaks when the day of the yes is taken in another zone than the notice's.
 #[test]
 fn the_day_of_the_yes_is_the_notices() {

@@ -143,6 +143,22 @@ fn transfer() {
     let dutch = edit(BRIGHTWATER, "country = \"US\"", "country = \"NL\"");
     let program = program_of(&[("brightwater", &dutch)], &[("northwind-brightwater", &sign(&edit(AGREEMENT, TOOL, "")))]);
     assert_eq!(stopped(&program, &german()), "ok");
+    assert_eq!(stopped(&program, &american()), "ok", "American law lets data leave");
+}
+
+// Breaks when a free mailbox tells of a company, or a company's mailbox does not.
+#[test]
+fn mailboxes_tell_of_companies() {
+    let program = example::program();
+    let named = |kind: &str| {
+        let facts = with(|f| {
+            f.lead.fields.remove("company_domain");
+            set(f, "email", "jo@acme.example");
+            set(f, "email_kind", kind);
+        });
+        verdict(&program, &facts).findings.iter().any(|f| f.code == "exclusivity.direct_sales")
+    };
+    assert!(named("business") && !named("free") && !named("disposable"));
 }
 
 // Breaks when a lead is pressed on a recipient twice, or another source's claim is not protected, or is for ever.

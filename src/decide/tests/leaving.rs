@@ -50,6 +50,9 @@ fn without_a_verdict_nothing_leaves() {
     let held = with(|f| set(f, "employees", 2_000));
     assert_eq!(verdict(&program, &held).outcome, VerdictOutcome::Held);
     assert!(sent(&program, &held, true).is_empty());
+    let mut wider = verdict(&program, &german());
+    wider.fields.insert("open_deal_at_source".to_owned());
+    assert!(!payload(agreement, &german().lead, &wider, true).contains_key("open_deal_at_source"));
     let mut other = verdict(&program, &german());
     other.agreement = "another".to_owned();
     assert!(payload(agreement, &german().lead, &other, true).is_empty());

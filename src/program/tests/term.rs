@@ -85,10 +85,13 @@ fn either_side_suspends_and_both_resume() {
 // Breaks when an agreement that was ended goes on, or ends a day early.
 #[test]
 fn an_ended_agreement_stops_after_its_last_day() {
-    let ended = [(
-        "[operations]",
-        "[operations]\nended = { by = \"source\", received = 2026-06-01T12:00:00Z, last_day = 2026-09-01, cause = \"convenience\" }",
-    )];
+    let ended = [
+        NO_RECHECK,
+        (
+            "[operations]",
+            "[operations]\nended = { by = \"source\", received = 2026-06-01T12:00:00Z, last_day = 2026-09-01, cause = \"convenience\" }",
+        ),
+    ];
     assert_eq!(in_force(&ended, "2026-09-01T21:59:59Z"), Ok(()));
     assert!(in_force(&ended, "2026-09-01T22:00:00Z").is_err());
 }

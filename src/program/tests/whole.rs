@@ -112,11 +112,12 @@ fn exclusivity_clashes_only_where_scopes_meet() {
             "territory = [\"DE-BY\"], segment = [\"manufacturing\"]",
             &format!("territory = [{territory}], segment = [{segment}]"),
         );
-        let (_, found) = whole(&[
-            (ID, sign(AGREEMENT)),
-            ("northwind-coldlake", sign_as(&text, "A. de Wit, COO", "R. Okafor, CEO", "2026-03-25T00:00:00Z")),
-        ]);
-        assert_eq!(found.iter().any(|d| d.code == "agreement.exclusivity_clash"), clashes, "{territory} {segment}");
+        for (signed, refused) in [("2026-03-25T00:00:00Z", "northwind-coldlake"), ("2026-03-01T00:00:00Z", ID)] {
+            let other = sign_as(&text, "A. de Wit, COO", "R. Okafor, CEO", signed);
+            let (program, found) = whole(&[(ID, sign(AGREEMENT)), ("northwind-coldlake", other)]);
+            assert_eq!(found.iter().any(|d| d.code == "agreement.exclusivity_clash"), clashes, "{territory} {segment}");
+            assert_eq!(matches!(program.agreements[refused].state, State::Refused(_)), clashes, "{territory} {segment} {signed}");
+        }
     }
 }
 
