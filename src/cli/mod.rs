@@ -55,7 +55,7 @@ enum Command {
         #[arg(long)]
         once: bool,
         /// How many records the sharing partners have.
-        #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(8..=200_000))]
+        #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(8..=200_000))]
         leads: u32,
         /// Keeps the store and the configuration in this folder.
         #[arg(long)]
