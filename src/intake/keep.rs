@@ -302,7 +302,7 @@ async fn decide_all(
             }
             if went == 0 && taken {
                 change.outcome = ChangeOutcome::Duplicate;
-                change.reason = "the recipient has this person from another source already".to_owned();
+                "the recipient has this person from another source already".clone_into(&mut change.reason);
                 decision.outcome = ChangeOutcome::Duplicate;
             } else if went == 0 {
                 // Decided, and yet it cannot go: an offer waits for the offer page, a partner without a connection for one.
