@@ -172,10 +172,12 @@ impl Verdict {
         self.findings.iter().all(|f| f.passed)
     }
 
-    /// Whether a failing gate takes a running share back. Withdrawals, suppressions, and the loss of the
-    /// legal ground do, at once; a lead that no longer fits, or whose agreement ended, stays where it is.
+    /// Whether a failing gate takes a running share back: the person stopped it, and nothing less. A field
+    /// that became unreadable, a review that fell due, a lead that no longer fits or an agreement that
+    /// ended leaves what was given where it is; it is only not kept up any more.
     pub fn takes_back(&self) -> bool {
-        self.findings.iter().any(|f| !f.passed && matches!(f.gate, Gate::Suppressed | Gate::Consent | Gate::Transfer))
+        const STOPPED: [&str; 5] = ["consent.withdrawn", "consent.nobody", "consent.not_chosen", "consent.channel_stopped", "consent.gpc"];
+        self.findings.iter().any(|f| !f.passed && (f.gate == Gate::Suppressed || STOPPED.contains(&f.code.as_str())))
     }
 
     /// The finding that stopped it.
