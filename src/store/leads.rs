@@ -7,7 +7,7 @@ use crate::args;
 use crate::clock::Millis;
 use crate::errors::Result;
 
-/// What we know of a source's record: id, version, content hash, lead, state, what we wrote there (sealed).
+/// What we know of a source's record: id, version, content hash, lead, state, the news that we wrote there (status words and amounts, no personal data).
 pub type KnownRecord = (String, String, String, Option<String>, String, Option<String>);
 const RECORDS: &str = "SELECT remote_id, version, content, lead, state, written FROM records
   WHERE connection = $1 AND object = $2 AND remote_id IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT)))";
@@ -30,7 +30,7 @@ pub async fn save_records(tx: &mut Tx, connection: &str, object: &str, rows: &Va
 const WRITTEN: &str = "UPDATE records SET written = item.value ->> 1 FROM json_each(CAST($3 AS TEXT)) AS item
   WHERE records.connection = $1 AND records.object = $2 AND records.remote_id = item.value ->> 0";
 
-/// Keeps what we wrote into source records (`[[id, sealed], …]`), to know it again.
+/// Keeps what we wrote into source records (`[[id, JSON of the news], …]`), to know it again.
 pub async fn save_written(tx: &mut Tx, connection: &str, object: &str, rows: &Value) -> Result<()> {
     tx.exec(WRITTEN, args![connection, object, rows.clone()]).await.map(|_| ())
 }

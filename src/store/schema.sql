@@ -60,7 +60,7 @@ CREATE TABLE oauth_states (
   expires_at {int} NOT NULL
 ) {strict};
 
--- Pauses and daily use outlive a restart; pacing inside a window is done in memory.
+-- For pauses and daily use over restarts; nothing writes it yet: budgets are kept in memory.
 CREATE TABLE budgets (
   connection    TEXT NOT NULL,
   budget        TEXT NOT NULL,
