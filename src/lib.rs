@@ -17,6 +17,7 @@
 //! What everything stands on:
 //!
 //! - [`clock`]: time, ids and randomness, injected; nothing else reads the machine's.
+//! - [`points`]: named points at which a crash must lose nothing; nothing happens there in service.
 //! - [`errors`]: errors with stable codes; diagnostics with file, line, column and a hint.
 //! - [`model`]: leads, consent, agreements, decisions, and where a share stands. Pure data.
 //! - [`metrics`]: what is counted, and its page.
@@ -134,6 +135,7 @@ pub mod model;
 pub mod oauth;
 pub mod people;
 pub mod pipeline;
+pub mod points;
 pub mod program;
 pub mod publish;
 pub mod rules;

@@ -27,6 +27,7 @@ use crate::http::line::Line;
 use crate::intake;
 use crate::mapping::Mapping;
 use crate::model::ChangeOutcome;
+use crate::points;
 use crate::rules::Rules;
 use crate::store::dirty::{self, Dirty};
 use crate::store::{connections, leads};
@@ -124,12 +125,15 @@ async fn keep(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, batc
         );
         connections::raise_alert(&mut tx, &ctx.clock.id(), line.name(), "intake.set_aside", &message, now).await?;
     }
+    points::at("changes.decided").await;
     let finished: Vec<&Dirty> = changes.iter().map(|c| &c.hint).collect();
     dirty::finish(&mut tx, line.name(), mapping.object(), &batch.lease, &finished, now).await?;
     let rows = Value::from(changes.iter().map(|c| c.row(ctx)).collect::<Vec<_>>());
     leads::save_changes(&mut tx, line.name(), mapping.object(), &rows, now).await?;
     entries.write(&mut tx, ctx).await?;
+    points::at("changes.written").await;
     tx.commit().await?;
+    points::at("changes.kept").await;
     for change in &changes {
         crate::metrics::change(line.connector_name(), change.outcome);
     }

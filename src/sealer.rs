@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::errors::{Error, Result};
 use crate::ledger::{Checkpoint, PublicKey, Report, Signer, Verifier, seal};
+use crate::points;
 use crate::store::{Db, ledger};
 
 /// Most entries sealed in one transaction.
@@ -33,7 +34,9 @@ pub async fn run_once(ctx: &Context, signer: &Signer) -> Result<usize> {
     .sign(signer)?;
     match ledger::save_batch(&mut tx, &batch, &checkpoint, now).await {
         Ok(()) => {
+            points::at("ledger.sealed").await;
             tx.commit().await?;
+            points::at("ledger.kept").await;
             crate::metrics::ledger(count as u64, ledger::waiting(&ctx.db).await? as u64);
             Ok(count)
         }

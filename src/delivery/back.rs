@@ -11,6 +11,7 @@ use crate::errors::Result;
 use crate::http::line::Line;
 use crate::mapping::{Mapping, StatusBack};
 use crate::model::agreement::privacy::BackWord;
+use crate::points;
 use crate::rules::Rules;
 use crate::shares::stand;
 use crate::store::deliveries::{self, Delivery};
@@ -89,5 +90,6 @@ pub(super) async fn prepare(
     )
     .await?;
     tx.commit().await?;
+    points::at("delivery.intended").await;
     Ok(first)
 }

@@ -13,6 +13,7 @@ use crate::ledger::Body;
 use crate::mapping::Mapping;
 use crate::model::{ShareStatus, Stand};
 use crate::people::{self, Keys};
+use crate::points;
 use crate::shares::{move_shares, stand, tell_sharers};
 use crate::store::shares::{self, Share};
 use crate::store::{Tx, connections, deliveries, leads};
@@ -160,7 +161,10 @@ pub(super) async fn finish(
     move_shares(&mut tx, ctx, &moved, &format!("connection:{}", line.name()), &mut entries).await?;
     tell_sharers(&mut tx, ctx, &moved.iter().map(|(s, _)| *s).collect::<Vec<_>>()).await?;
     entries.write(&mut tx, ctx).await?;
-    tx.commit().await
+    points::at("delivery.noted").await;
+    tx.commit().await?;
+    points::at("delivery.finished").await;
+    Ok(())
 }
 
 /// Keeps what was found of creates in doubt.
@@ -193,7 +197,9 @@ pub(super) async fn settled(ctx: &Context, line: &Line, lease: &str, written: Ve
     shares::land(&mut tx, line.name(), &Value::from(landed), now).await?;
     deliveries::settled(&mut tx, "out", &Value::from(known)).await?;
     deliveries::later(&mut tx, "out", lease, &Value::from(later)).await?;
-    tx.commit().await
+    tx.commit().await?;
+    points::at("settle.finished").await;
+    Ok(())
 }
 
 /// Sets deliveries aside that broke us too often; a person is told.

@@ -19,6 +19,7 @@ use crate::errors::Result;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, Sink, drive};
 use crate::mapping::Mapping;
+use crate::points;
 use crate::rules::Rules;
 use crate::store::deliveries::{self, Delivery};
 
@@ -94,6 +95,7 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
     if claimed.is_empty() {
         return Ok(false);
     }
+    points::at("delivery.claimed").await;
     let Some(mapping) = rules.of(line.name()).first() else {
         let later = Value::from(claimed.iter().map(|d| json!([d.share, now + 10 * MINUTE, d.attempts, "no_mapping"])).collect::<Vec<_>>());
         let mut tx = ctx.db.begin().await?;
@@ -121,6 +123,7 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
     if prepared.is_empty() {
         return Ok(true);
     }
+    points::at("delivery.sending").await;
     let started = ctx.clock.now();
     let op = Op::Write {
         object: mapping.object().to_owned(),
@@ -128,6 +131,7 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
         items: prepared.iter().map(|p| p.item.clone()).collect(),
     };
     let (mut results, stopped, touched) = talk(ctx, line, &op, Some(started + GATES_HOLD)).await?;
+    points::at("delivery.sent").await;
     let written = prepared
         .into_iter()
         .map(|prepared| {
@@ -156,6 +160,7 @@ async fn settle(ctx: &Context, line: &Line, mapping: &Mapping, lease: &str, doub
     if ripe.is_empty() {
         return Ok(());
     }
+    points::at("settle.claimed").await;
     let prepared = out::for_settling(ctx, line, ripe).await?;
     let items: Vec<Doubt> = prepared
         .iter()
@@ -168,6 +173,7 @@ async fn settle(ctx: &Context, line: &Line, mapping: &Mapping, lease: &str, doub
         .collect();
     let op = Op::Settle { object: mapping.object().to_owned(), marker_field: mapping.marker_field(line.manifest()).to_owned(), items };
     let (mut results, stopped, _) = talk(ctx, line, &op, None).await?;
+    points::at("settle.looked").await;
     let written = prepared.into_iter().map(|p| Written { result: results.remove(p.item.key()), touched: true, prepared: p }).collect();
     finish::settled(ctx, line, lease, written, &stopped).await
 }

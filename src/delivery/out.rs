@@ -17,6 +17,7 @@ use crate::mapping::Mapping;
 use crate::model::field;
 use crate::model::{Lead, Progress, ShareStatus, Stand};
 use crate::people::{self, Keys};
+use crate::points;
 use crate::rules::Rules;
 use crate::shares::{move_shares, stand, tell_sharers};
 use crate::standing::Stands;
@@ -169,6 +170,7 @@ pub(super) async fn prepare(
         prepared.push(Prepared { delivery, item, about: About { share: share.clone(), remote_id: None } });
     }
 
+    points::at("delivery.checked").await;
     move_shares(&mut tx, ctx, &moved, "gates", &mut entries).await?;
     tell_sharers(&mut tx, ctx, &moved.iter().map(|(share, _)| *share).collect::<Vec<_>>()).await?;
     if !ends.is_empty() {
@@ -188,6 +190,7 @@ pub(super) async fn prepare(
     deliveries::intend(&mut tx, "out", line.name(), &Value::from(intents), now).await?;
     entries.write(&mut tx, ctx).await?;
     tx.commit().await?;
+    points::at("delivery.intended").await;
     Ok((prepared, unsettled))
 }
 

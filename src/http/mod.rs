@@ -22,6 +22,7 @@ use leadshare_connectors::sdk::{Action, Ask, Effect, Heard, Method, Request, Res
 
 use crate::clock::{Clock, Millis};
 use crate::errors::{Error, Result};
+use crate::points;
 use egress::Egress;
 use line::Line;
 
@@ -160,17 +161,20 @@ pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, 
             crate::metrics::vendor_wait(connector);
             return Sent::Wait(until);
         }
+        points::at("request.permitted").await;
         let (bearer, version) = match line.authorization(transport, clock, refreshed).await {
             Ok(bearer) => bearer,
             Err(Error::NeedsPerson { code, message }) => return Sent::NeedsPerson { code, message },
             Err(_) => return Sent::Wait(clock.now() + 30_000),
         };
+        points::at("request.authorized").await;
         let started = clock.now();
         let timeout = match deadline.map(|deadline| deadline - started) {
             Some(left) if left <= 0 && ask.effect != Effect::Read => return not_sent(Why::DeadlinePassed, maybe_sent),
             _ => TIMEOUT,
         };
         let result = transport.send(line.egress(), &url, &ask.request, Some(&bearer), timeout).await;
+        points::at("request.answered").await;
         let class = match &result {
             Ok(response) => match response.status {
                 200..=299 => "ok",

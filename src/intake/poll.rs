@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::errors::Result;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, Sink, drive};
+use crate::points;
 use crate::store::dirty::{self, Raise};
 use crate::store::{connections, shares};
 
@@ -38,6 +39,7 @@ pub async fn poll(ctx: &Context, line: &Line, object: &str, selection: Selection
         Err(fault) => Ended::Passing(fault.code),
     };
     let raised = pages.raised;
+    points::at("poll.ended").await;
     let (reached, next) = match ended {
         Ended::Done(leadshare_connectors::sdk::Output::Cursor(cursor)) => (Some(cursor.0.to_string()), now + line.poll_every()),
         Ended::Done(_) => (None, now + line.poll_every()),
@@ -67,6 +69,7 @@ pub async fn poll(ctx: &Context, line: &Line, object: &str, selection: Selection
     }
     dirty::save_cursor(&mut tx, line.name(), object, reached, next).await?;
     tx.commit().await?;
+    points::at("poll.kept").await;
     Ok(raised + raised_more > 0)
 }
 
@@ -83,6 +86,7 @@ struct Pages<'a> {
 
 impl Sink for Pages<'_> {
     async fn page(&mut self, records: Vec<Record>, cursor: Cursor) -> Result<()> {
+        points::at("poll.page_read").await;
         let now = self.ctx.clock.now();
         let state = |record: &Record| if record.state == State::Live { "live" } else { "gone" };
         let polled = Value::from(records.iter().map(|r| json!([r.id, r.version, state(r)])).collect::<Vec<_>>());
@@ -100,7 +104,10 @@ impl Sink for Pages<'_> {
         let mut tx = self.ctx.db.begin().await?;
         dirty::raise(&mut tx, self.line.name(), &hints, now).await?;
         dirty::save_cursor(&mut tx, self.line.name(), self.object, Some(cursor.0.to_string()), now).await?;
-        tx.commit().await
+        points::at("poll.page_raised").await;
+        tx.commit().await?;
+        points::at("poll.page_kept").await;
+        Ok(())
     }
 }
 

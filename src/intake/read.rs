@@ -11,6 +11,7 @@ use crate::errors::Result;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, NoSink, drive};
 use crate::mapping::Mapping;
+use crate::points;
 use crate::store::dirty::{self, Dirty};
 use crate::store::shares::{self, RemotePerson};
 use crate::store::{connections, deliveries};
@@ -50,6 +51,7 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping) -> Result<Optio
     if claimed.is_empty() {
         return Ok(None);
     }
+    points::at("hints.claimed").await;
     let share_from = connections::one(&ctx.db, line.name()).await?.and_then(|c| c.share_from);
     let mut batch = Batch { lease: lease.clone(), share_from, ..Batch::default() };
     let ids = Value::from(claimed.iter().map(|d| json!([d.remote_id])).collect::<Vec<_>>());
@@ -103,6 +105,7 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping) -> Result<Optio
             Err(put_off) => put_off.apply(ctx, line, object, &lease, &hints).await?,
         }
     }
+    points::at("hints.read").await;
     Ok(Some(batch))
 }
 

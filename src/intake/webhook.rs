@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 
 use crate::context::Context;
 use crate::http::line::Line;
+use crate::points;
 use crate::store::dirty::{self, Raise};
 
 /// Which address a webhook came to.
@@ -67,18 +68,21 @@ pub async fn accept(ctx: &Context, at: &Where, raw: &RawRequest) -> Result<Reply
     if ctx.low_disk.load(Ordering::Relaxed) {
         return Err(NotTaken::NotKept);
     }
+    points::at("webhook.verified").await;
     let keep = async {
         let mut tx = ctx.db.begin().await?;
         for (connection, hints) in &raised {
             crate::metrics::hints(first.connector_name(), "webhook", hints.len() as u64);
             dirty::raise(&mut tx, connection, hints, ctx.clock.now()).await?;
         }
+        points::at("webhook.raised").await;
         tx.commit().await
     };
     keep.await.map_err(|error| {
         tracing::error!(%error, "a webhook could not be kept");
         NotTaken::NotKept
     })?;
+    points::at("webhook.kept").await;
     if !raised.is_empty() {
         ctx.wake.notify_one();
     }

@@ -8,6 +8,7 @@ use std::path::Path;
 const MODULES: &[(&str, &[&str])] = &[
     // What everything stands on.
     ("clock", &[]),
+    ("points", &[]),
     ("errors", &[]),
     ("model", &["clock"]),
     ("metrics", &["clock", "errors", "model"]),
@@ -21,7 +22,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("store", &["clock", "errors", "ledger"]),
     ("people", &["clock", "errors", "model", "store", "vault"]),
     // The way to the vendors.
-    ("http", &["clock", "errors", "metrics", "store", "vault"]),
+    ("http", &["clock", "errors", "metrics", "store", "vault", "points"]),
     ("config", &["clock", "errors", "http", "ledger", "vault"]),
     ("telemetry", &["config", "errors"]),
     ("rules", &["http", "mapping", "program"]),
@@ -37,14 +38,14 @@ const MODULES: &[(&str, &[&str])] = &[
         "intake",
         &[
             "change", "clock", "context", "decide", "entries", "errors", "http", "ledger", "mapping", "metrics", "model", "people",
-            "rules", "shares", "standing", "store", "vault",
+            "rules", "shares", "standing", "store", "vault", "points",
         ],
     ),
     (
         "delivery",
         &[
             "clock", "context", "decide", "entries", "errors", "http", "ledger", "mapping", "metrics", "model", "people", "rules",
-            "shares", "standing", "store",
+            "shares", "standing", "store", "points",
         ],
     ),
     ("follow", &["change", "clock", "context", "entries", "errors", "http", "mapping", "metrics", "model", "shares", "store"]),
@@ -52,12 +53,12 @@ const MODULES: &[(&str, &[&str])] = &[
         "pipeline",
         &[
             "change", "clock", "context", "delivery", "entries", "errors", "follow", "http", "intake", "mapping", "metrics", "model",
-            "rules", "store",
+            "rules", "store", "points",
         ],
     ),
     // Around the pipeline.
     ("publish", &["clock", "config", "errors", "mapping", "program", "rules", "store"]),
-    ("sealer", &["clock", "context", "errors", "ledger", "metrics", "store"]),
+    ("sealer", &["clock", "context", "errors", "ledger", "metrics", "store", "points"]),
     ("service", &["clock"]),
     ("sandbox", &["clock", "errors", "http"]),
     (
