@@ -20,14 +20,16 @@ pub const DAY: Millis = 24 * HOUR;
 pub struct Clock(Arc<Source>);
 
 enum Source {
-    System,
+    System(std::time::Instant),
     Test { now: AtomicI64, count: AtomicU64 },
 }
 
 impl Clock {
     /// The machine's clock and the system's randomness.
     pub fn system() -> Self {
-        Self(Arc::new(Source::System))
+        #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+        let start = std::time::Instant::now();
+        Self(Arc::new(Source::System(start)))
     }
 
     /// A clock that stands at `now` until moved, with ids that count up: the same run makes the same ids.
@@ -40,7 +42,16 @@ impl Clock {
     pub fn now(&self) -> Millis {
         match &*self.0 {
             #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
-            Source::System => jiff::Timestamp::now().as_millisecond(),
+            Source::System(_) => jiff::Timestamp::now().as_millisecond(),
+            Source::Test { now, .. } => now.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Milliseconds since this clock was made: goes on evenly, also while the process is stopped, whatever is done to
+    /// the machine's time. A test clock answers [`Clock::now`].
+    pub fn steady(&self) -> Millis {
+        match &*self.0 {
+            Source::System(start) => start.elapsed().as_millis() as Millis,
             Source::Test { now, .. } => now.load(Ordering::SeqCst),
         }
     }
@@ -56,7 +67,7 @@ impl Clock {
     pub fn id(&self) -> String {
         match &*self.0 {
             #[expect(clippy::disallowed_methods, reason = "the one place that makes ids")]
-            Source::System => uuid::Uuid::now_v7().to_string(),
+            Source::System(_) => uuid::Uuid::now_v7().to_string(),
             Source::Test { now, count } => {
                 let n = count.fetch_add(1, Ordering::SeqCst);
                 let millis = now.load(Ordering::SeqCst) as u64;
@@ -81,7 +92,7 @@ impl Clock {
     /// Waits. A test clock moves itself forward instead, so that no test ever waits.
     pub async fn sleep(&self, by: Millis) {
         match &*self.0 {
-            Source::System => tokio::time::sleep(std::time::Duration::from_millis(by.max(0) as u64)).await,
+            Source::System(_) => tokio::time::sleep(std::time::Duration::from_millis(by.max(0) as u64)).await,
             Source::Test { .. } => {
                 self.advance(by.max(0));
                 tokio::task::yield_now().await;
@@ -92,7 +103,7 @@ impl Clock {
     /// A number in `0..1_000` for jitter; a test clock always answers 500, the middle.
     pub fn jitter(&self) -> i64 {
         match &*self.0 {
-            Source::System => self.secret::<2>().map_or(500, |b| i64::from(u16::from_be_bytes(b)) % 1_000),
+            Source::System(_) => self.secret::<2>().map_or(500, |b| i64::from(u16::from_be_bytes(b)) % 1_000),
             Source::Test { .. } => 500,
         }
     }

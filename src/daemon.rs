@@ -159,7 +159,8 @@ async fn line(config: &Config, name: &str, connection: &Connection, clock: &Cloc
         observe: connection.observe,
         brake_per_hour: connection.brake_per_hour.unwrap_or(BRAKE_PER_HOUR),
         egress: Egress::allowing(connection.dangerously_allow_networks.iter().map(|n| n.0).collect()),
-        budgets: connection.shared_budgets(manifest),
+        budgets: connection.budgets(manifest),
+        share_of_budget: u32::from(connection.share_of_budget.unwrap_or(100)),
         poll_every: connection.poll_every.map_or(manifest.poll.every_ms, Period::millis),
         connector,
     };

@@ -6,6 +6,7 @@ use leadshare_connectors::sdk::{FieldInfo, Op, Output};
 
 use super::{build, load, report};
 use crate::errors::{Diagnostic, Error, Result, Severity};
+use crate::http::Terms;
 use crate::http::talk::{Ended, NoSink, drive};
 use crate::mapping::{self, Mapping};
 
@@ -144,7 +145,7 @@ async fn describe(connection: &str, object: Option<&str>, config: &Path) -> Resu
     let object = object.unwrap_or_else(|| line.manifest().default_object()).to_owned();
     let talk = line.connector().open(&Op::Describe { object }, &line.account(), None);
     let talk = talk.map_err(|fault| Error::NeedsPerson { code: fault.code, message: fault.message })?;
-    match drive(&ctx.transport, line, &ctx.clock, talk, None, &mut NoSink).await? {
+    match drive(&ctx.transport, line, &ctx.clock, talk, Terms::VISIT, &mut NoSink).await? {
         Ended::Done(Output::Described(fields)) => Ok(fields),
         Ended::NeedsPerson { code, message } => Err(Error::NeedsPerson { code, message }),
         _ => Err(Error::Passing { code: "describe".into(), message: "the vendor did not answer properly: try again".into() }),

@@ -107,7 +107,7 @@ impl Connection {
         [&self.webhook_secret, &self.webhook_secret_former].into_iter().flatten().map(Secret::to_secret_string).collect()
     }
 
-    /// The vendor's budgets with the operator's changes, before [`Connection::share_of_budget`].
+    /// The vendor's budgets with the operator's changes.
     pub fn budgets(&self, manifest: &Manifest) -> Vec<Budget> {
         let mut budgets = manifest.budgets.clone();
         for (name, change) in &self.budgets {
@@ -124,16 +124,6 @@ impl Connection {
                     usage_header: None,
                 });
             }
-        }
-        budgets
-    }
-
-    /// The same, cut to the share that the partner was promised: for all but withdrawals and erasures.
-    pub fn shared_budgets(&self, manifest: &Manifest) -> Vec<Budget> {
-        let percent = u64::from(self.share_of_budget.unwrap_or(100));
-        let mut budgets = self.budgets(manifest);
-        for budget in &mut budgets {
-            budget.limit = (u64::from(budget.limit) * percent / 100).max(1) as u32;
         }
         budgets
     }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::clock::{MINUTE, Millis, SECOND};
 use crate::context::Context;
 use crate::errors::Result;
+use crate::http::Terms;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, Sink, drive};
 use crate::mapping::Mapping;
@@ -130,7 +131,7 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
         marker_field: mapping.marker_field(line.manifest()).to_owned(),
         items: prepared.iter().map(|p| p.item.clone()).collect(),
     };
-    let (mut results, stopped, touched) = talk(ctx, line, &op, Some(started + GATES_HOLD)).await?;
+    let (mut results, stopped, touched) = talk(ctx, line, &op, Terms { deadline: Some(started + GATES_HOLD), ..Terms::TURN }).await?;
     points::at("delivery.sent").await;
     let written = prepared
         .into_iter()
@@ -172,7 +173,7 @@ async fn settle(ctx: &Context, line: &Line, mapping: &Mapping, lease: &str, doub
         })
         .collect();
     let op = Op::Settle { object: mapping.object().to_owned(), marker_field: mapping.marker_field(line.manifest()).to_owned(), items };
-    let (mut results, stopped, _) = talk(ctx, line, &op, None).await?;
+    let (mut results, stopped, _) = talk(ctx, line, &op, Terms::TURN).await?;
     points::at("settle.looked").await;
     let written = prepared.into_iter().map(|p| Written { result: results.remove(p.item.key()), touched: true, prepared: p }).collect();
     finish::settled(ctx, line, lease, written, &stopped).await
@@ -193,15 +194,10 @@ impl Sink for Results {
     }
 }
 
-async fn talk(
-    ctx: &Context,
-    line: &Line,
-    op: &Op,
-    deadline: Option<Millis>,
-) -> Result<(BTreeMap<ItemKey, ItemResult>, Stopped, Vec<ItemKey>)> {
+async fn talk(ctx: &Context, line: &Line, op: &Op, terms: Terms) -> Result<(BTreeMap<ItemKey, ItemResult>, Stopped, Vec<ItemKey>)> {
     let mut sink = Results::default();
     let ended = match line.connector().open(op, &line.account(), None) {
-        Ok(talk) => drive(&ctx.transport, line, &ctx.clock, talk, deadline, &mut sink).await?,
+        Ok(talk) => drive(&ctx.transport, line, &ctx.clock, talk, terms, &mut sink).await?,
         Err(fault) => Ended::NeedsPerson { code: fault.code, message: fault.message },
     };
     let stopped = match ended {

@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::decide;
 use crate::entries::Entries;
 use crate::errors::Result;
+use crate::http::Terms;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, NoSink, drive};
 use crate::mapping::Mapping;
@@ -278,7 +279,7 @@ async fn adopted(ctx: &Context, line: &Line, mapping: &Mapping, claimed: &[Deliv
     fields.push(mapping.marker_field(line.manifest()).to_owned());
     let op = Op::Fetch { object: mapping.object().to_owned(), ids: by_id.keys().cloned().collect(), fields };
     let Ok(talk) = line.connector().open(&op, &line.account(), None) else { return Ok(BTreeMap::new()) };
-    match drive(&ctx.transport, line, &ctx.clock, talk, None, &mut NoSink).await? {
+    match drive(&ctx.transport, line, &ctx.clock, talk, Terms::TURN, &mut NoSink).await? {
         Ended::Done(Output::Records(records)) => {
             Ok(records.into_iter().filter_map(|r| Some((by_id.get(&r.id)?.clone(), r.fields))).collect())
         }

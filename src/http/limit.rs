@@ -1,8 +1,9 @@
-//! Budgets: what a connection may spend, paced so that no window is ever exceeded.
+//! Budgets: what a connection may spend. A [`Window`] keeps the vendor's limit over all replicas and restarts; within it
+//! requests are paced evenly.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::clock::{Clock as GovernorClock, Reference};
@@ -12,7 +13,10 @@ use governor::{Quota, RateLimiter};
 use leadshare_connectors::sdk::Response;
 use leadshare_connectors::sdk::manifest::Budget;
 
-use crate::clock::{Clock, MINUTE, Millis};
+use super::window::{Spent, Take, Window};
+use crate::clock::{Clock, MINUTE, Millis, SECOND};
+use crate::errors::Result;
+use crate::store::{Db, budgets};
 
 /// The injected clock in the form that `governor` asks for.
 #[derive(Clone)]
@@ -46,85 +50,226 @@ impl GovernorClock for Ticks {
 
 type Pace = RateLimiter<NotKeyed, InMemoryState, Ticks, governor::middleware::NoOpMiddleware<Tick>>;
 
+/// How long one may wait inside a call; longer waits are durable snoozes.
+const SHORT: Millis = 3 * SECOND;
+/// No snooze for a budget is longer: the operator or the vendor may have changed it meanwhile.
+const LOOK_AGAIN: Millis = 15 * MINUTE;
+/// The name of a pause that binds every budget.
+const EVERY: &str = "*";
+
+struct Paced {
+    window: Mutex<Window>,
+    /// Held by whoever writes the row.
+    writing: tokio::sync::Mutex<()>,
+    /// The even rate. A quarter of the window's units may go at once: what a short pause left unused is caught up.
+    pace: Pace,
+}
+
+impl Paced {
+    fn new(clock: &Clock, budget: &Budget, share: u32) -> Option<Self> {
+        let window = Window::new(budget.limit, share, budget.window_ms, &clock.id());
+        let most = window.most().clamp(1, i64::from(u32::MAX)) as u32;
+        let every = Duration::from_millis(budget.window_ms.max(1) as u64) / most;
+        let quota = Quota::with_period(every)?.allow_burst(NonZeroU32::new((most / 4).max(1))?);
+        let pace = RateLimiter::direct_with_clock(quota, Ticks(clock.clone()));
+        Some(Self { window: Mutex::new(window), writing: tokio::sync::Mutex::default(), pace })
+    }
+
+    fn window(&self) -> MutexGuard<'_, Window> {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes units when there are some and it is time. Work that protects people does not wait for the pace.
+    fn take(&self, units: i64, protect: bool, now: Millis) -> Take {
+        let mut window = self.window();
+        let found = window.look(units, protect, now);
+        if let Take::Yes(_) = found {
+            let burst = NonZeroU32::new(units as u32).unwrap_or(NonZeroU32::MIN);
+            if let Ok(Err(not_until)) = self.pace.check_n(burst)
+                && !protect
+            {
+                return Take::Wait(now + not_until.wait_time_from(Tick(now)).as_millis() as i64 + 1);
+            }
+            window.take(units);
+        }
+        found
+    }
+}
+
 /// One connection's budgets.
 pub struct Limits {
     clock: Clock,
-    paces: HashMap<String, (Pace, u32)>,
-    blocked: Mutex<HashMap<String, Millis>>,
+    db: Db,
+    connection: String,
+    budgets: BTreeMap<String, Paced>,
+    blocked: Mutex<BTreeMap<String, Millis>>,
 }
 
-/// How long one may wait inside a call; longer waits are durable snoozes.
-const SHORT: Millis = 2_000;
+/// Leave to send one request. Dropped, the request has been answered or given up.
+pub struct Permit<'a> {
+    limits: &'a Limits,
+    taken: Vec<(&'a Paced, u64, i64)>,
+}
+
+impl Permit<'_> {
+    /// The request was not sent after all.
+    pub fn unused(mut self) {
+        for (paced, seq, units) in self.taken.drain(..) {
+            paced.window().unused(seq, units);
+        }
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        for (paced, seq, units) in self.taken.drain(..) {
+            paced.window().answered(seq, units, self.limits.clock.now());
+        }
+    }
+}
 
 impl Limits {
-    /// Paces for these budgets.
-    ///
-    /// A window of length `w` with limit `n` is kept by a bucket of size `b` filled at `(n - b) / w`:
-    /// no window of that length, wherever it starts, sees more than `n`. A tenth of the limit as
-    /// bucket leaves nine tenths as the steady rate.
-    pub fn new(clock: &Clock, budgets: &[Budget]) -> Self {
-        let paces = budgets
-            .iter()
-            .filter_map(|budget| {
-                let burst = (budget.limit / 10).max(1);
-                let steady = budget.limit.saturating_sub(burst).max(1);
-                let every = Duration::from_millis(budget.window_ms.max(1) as u64) / steady;
-                let quota = Quota::with_period(every)?.allow_burst(NonZeroU32::new(burst)?);
-                Some((budget.name.clone(), (RateLimiter::direct_with_clock(quota, Ticks(clock.clone())), burst)))
-            })
-            .collect();
-        Self { clock: clock.clone(), paces, blocked: Mutex::default() }
+    /// A connection's budgets, of which `share` percent are promised to be ours.
+    pub fn new(clock: &Clock, db: &Db, connection: &str, budgets: &[Budget], share: u32) -> Self {
+        let budgets = budgets.iter().filter_map(|b| Some((b.name.clone(), Paced::new(clock, b, share)?))).collect();
+        Self { clock: clock.clone(), db: db.clone(), connection: connection.to_owned(), budgets, blocked: Mutex::default() }
     }
 
-    /// Spends from budgets, waiting a moment where needed.
+    /// Spends from budgets, waiting a moment where needed. `protect` is for withdrawals, erasures and recalls: they use
+    /// what is kept free for them, and more than the share that the partner was promised.
     ///
     /// # Errors
     /// When it would take longer: the time from which it may be tried again.
-    pub async fn spend(&self, cost: &[(&'static str, u32)]) -> Result<(), Millis> {
+    pub async fn spend(&self, cost: &[(&'static str, u32)], protect: bool) -> Result<Permit<'_>, Millis> {
+        let mut permit = Permit { limits: self, taken: Vec::new() };
         for (name, units) in cost {
-            loop {
-                let now = self.clock.now();
-                if let Some(until) = self.blocked_until(name).filter(|until| *until > now) {
+            match self.take(name, i64::from(*units), protect).await {
+                Ok(taken) => permit.taken.extend(taken),
+                Err(until) => {
+                    permit.unused();
                     return Err(until);
                 }
-                let Some((pace, burst)) = self.paces.get(*name) else { break };
-                let units = NonZeroU32::new((*units).clamp(1, *burst)).unwrap_or(NonZeroU32::MIN);
-                let wait = match pace.check_n(units) {
-                    Ok(Ok(())) | Err(_) => break,
-                    Ok(Err(not_until)) => not_until.wait_time_from(Tick(now)).as_millis() as i64 + 1,
-                };
-                if wait > SHORT {
-                    return Err(now + wait);
-                }
-                self.clock.sleep(wait).await;
             }
+        }
+        Ok(permit)
+    }
+
+    async fn take(&self, name: &str, units: i64, protect: bool) -> Result<Option<(&Paced, u64, i64)>, Millis> {
+        loop {
+            let now = self.clock.now();
+            if let Some(until) = self.blocked_until(name).filter(|until| *until > now) {
+                return Err(until);
+            }
+            let Some(paced) = self.budgets.get(name) else { return Ok(None) };
+            let units = units.clamp(1, (paced.window().most() / 4).max(1));
+            let until = match paced.take(units, protect, now) {
+                Take::Yes(block) => return Ok(Some((paced, block, units))),
+                Take::Wait(until) => until,
+                Take::Reserve => match self.reserve(name, paced, units, protect).await {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(until)) => until,
+                    Err(error) => {
+                        tracing::error!(connection = self.connection, %error, "budgets cannot be kept, so nothing is sent; tried again");
+                        return Err(now + SHORT);
+                    }
+                },
+            };
+            if until - now > SHORT {
+                return Err(until.min(now + LOOK_AGAIN));
+            }
+            self.clock.sleep((until - now).max(1)).await;
+        }
+    }
+
+    /// Reserves a block in the budget's row, or reads the row when it is not known. Answers when there may be room, when there is none.
+    async fn reserve(&self, name: &str, paced: &Paced, units: i64, protect: bool) -> Result<Result<(), Millis>> {
+        let _one = paced.writing.lock().await;
+        let now = self.clock.now();
+        // Whoever held the lock may have reserved enough for both.
+        if paced.window().look(units, protect, now) != Take::Reserve {
+            return Ok(Ok(()));
+        }
+        let Some(version) = paced.window().version() else {
+            self.read(name, paced).await?;
+            return Ok(Ok(()));
+        };
+        let planned = paced.window().plan(units, protect, now);
+        let (spent, size) = match planned {
+            Ok(planned) => planned,
+            Err(until) => return Ok(Err(until)),
+        };
+        if budgets::write(&self.db, &self.connection, name, spent.text(), version).await? {
+            paced.window().reserved(spent, size, version + 1, now);
+        } else {
+            paced.window().unread();
+        }
+        Ok(Ok(()))
+    }
+
+    async fn read(&self, name: &str, paced: &Paced) -> Result<()> {
+        let rows = budgets::of(&self.db, &self.connection).await?;
+        let row = rows.iter().find(|row| row.0 == name);
+        paced.window().read(row.map_or_else(Spent::default, |row| Spent::read(&row.1)), row.map_or(0, |row| row.2));
+        let mut blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, _, _, until) in rows {
+            let known = blocked.entry(name).or_default();
+            *known = until.max(*known);
         }
         Ok(())
     }
 
-    /// Corrects a budget by what the vendor says of it: when nothing is left (other apps spend from
-    /// the same account), it is not touched until its window has passed, a quarter of an hour at most.
+    /// Gives back what was reserved and not used, and forgets the rest: another replica may be the next to spend.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn give_back(&self) -> Result<()> {
+        for (name, paced) in &self.budgets {
+            let _one = paced.writing.lock().await;
+            let version = paced.window().version();
+            if let Some(version) = version {
+                let spent = paced.window().settle(self.clock.now());
+                budgets::write(&self.db, &self.connection, name, spent.text(), version).await?;
+            }
+            paced.window().forget();
+        }
+        Ok(())
+    }
+
+    /// Forgets what is known: another replica may have spent meanwhile.
+    pub fn forget(&self) {
+        for paced in self.budgets.values() {
+            paced.window().forget();
+        }
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Corrects a budget by what the vendor says of it: other apps spend from the same account.
     pub fn heard(&self, budget: &Budget, response: &Response, now: Millis) {
-        let number =
-            |header: &Option<String>| header.as_ref().and_then(|name| response.header(name)).and_then(|v| v.trim().parse::<i64>().ok());
-        let usage = budget.usage_header.as_ref().and_then(|name| response.header(name)).and_then(used_of);
-        let left = number(&budget.remaining_header).or(usage.map(|(used, limit)| limit - used));
-        if left.is_some_and(|left| left <= 0) {
-            self.block(Some(&budget.name), now + budget.window_ms.min(15 * MINUTE));
+        let number = |header: &Option<String>| response.header(header.as_ref()?).and_then(|v| v.trim().parse::<i64>().ok());
+        let Some(paced) = self.budgets.get(&budget.name) else { return };
+        let mut window = paced.window();
+        if let Some((used, limit)) = budget.usage_header.as_ref().and_then(|name| response.header(name)).and_then(used_of) {
+            window.heard(Some(limit), used, now);
+        } else if let Some(left) = number(&budget.remaining_header) {
+            let stated = number(&budget.limit_header);
+            let limit = stated.unwrap_or_else(|| window.limit());
+            window.heard(stated, limit - left, now);
         }
     }
 
-    /// Stops a budget until a time, as the vendor said; `None` stops all of them.
-    pub fn block(&self, budget: Option<&str>, until: Millis) {
-        if let Ok(mut blocked) = self.blocked.lock() {
-            blocked.insert(budget.unwrap_or("*").to_owned(), until);
+    /// Stops a budget until a time, as the vendor said, for all replicas; `None` stops all of them.
+    pub async fn block(&self, budget: Option<&str>, until: Millis) {
+        let name = budget.unwrap_or(EVERY);
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), until);
+        if let Err(error) = budgets::pause(&self.db, &self.connection, name, until).await {
+            tracing::error!(connection = self.connection, %error, "a pause could not be kept: a restart would forget it");
         }
     }
 
-    /// Until when a budget is stopped.
+    /// Until when a budget is stopped, as far as this process knows.
     pub fn blocked_until(&self, budget: &str) -> Option<Millis> {
-        let blocked = self.blocked.lock().ok()?;
-        [budget, "*"].iter().filter_map(|name| blocked.get(*name).copied()).max()
+        let blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
+        [budget, EVERY].iter().filter_map(|name| blocked.get(*name).copied()).max()
     }
 }
 
@@ -132,58 +277,4 @@ impl Limits {
 fn used_of(text: &str) -> Option<(i64, i64)> {
     let (used, limit) = text.split(';').next()?.rsplit('=').next()?.split_once('/')?;
     Some((used.trim().parse().ok()?, limit.trim().parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn budget(limit: u32, window_ms: Millis) -> Budget {
-        Budget { name: "general".into(), limit, window_ms, limit_header: None, remaining_header: None, usage_header: None }
-    }
-
-    // Breaks when a burst after a pause lets any window of the vendor's length exceed the limit.
-    #[tokio::test]
-    async fn no_window_is_ever_exceeded() {
-        let clock = Clock::test(1_000_000);
-        let limits = Limits::new(&clock, &[budget(110, 10_000)]);
-        let mut sent = Vec::new();
-        for i in 0..1_000 {
-            if i == 400 {
-                clock.advance(30_000);
-            }
-            while limits.spend(&[("general", 1)]).await.is_err() {
-                clock.advance(1_000);
-            }
-            sent.push(clock.now());
-        }
-        let worst = sent.iter().map(|start| sent.iter().filter(|t| (*start..start + 10_000).contains(t)).count()).max().unwrap();
-        assert!(worst <= 110, "{worst} in one window");
-        assert!(worst >= 99, "the budget is wasted: {worst} in the fullest window");
-    }
-
-    // Breaks when the vendor says that nothing is left and we go on asking.
-    #[tokio::test]
-    async fn the_vendors_own_count_wins() {
-        let clock = Clock::test(0);
-        let daily = Budget { usage_header: Some("sforce-limit-info".into()), ..budget(1_000, 86_400_000) };
-        let limits = Limits::new(&clock, std::slice::from_ref(&daily));
-        let answer = |usage: &str| Response { status: 200, headers: vec![("sforce-limit-info".into(), usage.into())], body: vec![] };
-        limits.heard(&daily, &answer("api-usage=24/15000; per-app-api-usage=17/250(appName=x)"), 0);
-        assert_eq!(limits.spend(&[("general", 1)]).await, Ok(()));
-        limits.heard(&daily, &answer("api-usage=15000/15000"), 0);
-        assert_eq!(limits.spend(&[("general", 1)]).await, Err(15 * MINUTE));
-    }
-
-    // Breaks when a vendor's pause is forgotten or binds other budgets.
-    #[tokio::test]
-    async fn a_pause_binds_its_budget_only() {
-        let clock = Clock::test(0);
-        let limits = Limits::new(&clock, &[budget(100, 1_000)]);
-        limits.block(Some("search"), 5_000);
-        assert_eq!(limits.spend(&[("search", 1)]).await, Err(5_000));
-        assert_eq!(limits.spend(&[("general", 1)]).await, Ok(()));
-        limits.block(None, 9_000);
-        assert_eq!(limits.spend(&[("general", 1)]).await, Err(9_000));
-    }
 }

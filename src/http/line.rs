@@ -8,7 +8,9 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
 use super::Transport;
+use super::circuit::{Circuit, Turned};
 use super::egress::{self, Egress};
+use super::fence::Fence;
 use super::limit::Limits;
 use super::token_endpoint::{self, App, Grant, TokenError, Tokens};
 use crate::clock::{Clock, MINUTE, Millis, SECOND};
@@ -20,6 +22,9 @@ use crate::vault::{Aad, Vault};
 const COOLDOWN: Millis = 30 * SECOND;
 /// Access tokens are refreshed this long before they end.
 const MARGIN: Millis = 2 * MINUTE;
+
+/// The alert while a vendor is left alone.
+const UNREACHABLE: &str = "connection.unreachable";
 
 /// What a partner's account is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -76,6 +81,8 @@ pub struct Setup {
     pub egress: Egress,
     /// Budgets, with the operator's changes.
     pub budgets: Vec<leadshare_connectors::sdk::manifest::Budget>,
+    /// How much of each budget may be spent, percent: what the partner was promised.
+    pub share_of_budget: u32,
 }
 
 struct Token {
@@ -95,6 +102,8 @@ impl Token {
 pub struct Line {
     setup: Setup,
     limits: Limits,
+    fence: Fence,
+    circuit: Circuit,
     db: Db,
     vault: Arc<Vault>,
     facts: RwLock<Facts>,
@@ -118,8 +127,17 @@ impl Line {
             scopes: c.scopes.clone(),
             clock_offset: c.clock_offset,
         });
-        let limits = Limits::new(clock, &setup.budgets);
-        Self { limits, setup, db: db.clone(), vault: vault.clone(), facts: RwLock::new(facts.unwrap_or_default()), token: Mutex::new(None) }
+        let limits = Limits::new(clock, db, &setup.name, &setup.budgets, setup.share_of_budget);
+        Self {
+            limits,
+            fence: Fence::default(),
+            circuit: Circuit::default(),
+            setup,
+            db: db.clone(),
+            vault: vault.clone(),
+            facts: RwLock::new(facts.unwrap_or_default()),
+            token: Mutex::new(None),
+        }
     }
 
     /// The connection's name.
@@ -145,6 +163,10 @@ impl Line {
     /// The budgets.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+    /// Whether the connection is this replica's.
+    pub fn fence(&self) -> &Fence {
+        &self.fence
     }
     /// The opened networks.
     pub fn egress(&self) -> &Egress {
@@ -214,6 +236,43 @@ impl Line {
         let parsed = url::Url::parse(&full).map_err(|_| Error::BadRequest(format!("connection {}: base_url is not a URL", self.name())))?;
         egress::check(&self.setup.egress, &parsed, base.as_deref(), &self.manifest().host_suffixes)?;
         Ok(parsed)
+    }
+
+    /// A request was answered as it should be, or was not. A vendor that keeps failing is left alone for a while, and its
+    /// owner told once; when it answers again, that is said too.
+    pub(super) async fn heard_of(&self, well: bool, clock: &Clock) {
+        let Some(turned) = self.circuit.heard(well, clock.now()) else { return };
+        if let Turned::Paused { until, .. } = &turned {
+            self.limits.block(None, *until).await;
+        }
+        if let Err(error) = self.tell(&turned, clock).await {
+            tracing::error!(connection = self.name(), %error, "an alert could not be kept");
+        }
+    }
+
+    async fn tell(&self, turned: &Turned, clock: &Clock) -> Result<()> {
+        let now = clock.now();
+        let mut tx = self.db.begin().await?;
+        match turned {
+            Turned::Paused { until, first } => {
+                tracing::warn!(connection = self.name(), pause_s = (until - now) / SECOND, "the vendor keeps failing: left alone");
+                if !first {
+                    return Ok(());
+                }
+                let message = format!(
+                    "{} does not answer, or only with failures: it is left alone and tried again by itself, first after half a minute, later each quarter of an hour; nothing is lost meanwhile",
+                    self.manifest().title
+                );
+                connections::raise_alert(&mut tx, &clock.id(), self.name(), UNREACHABLE, &message, now).await?;
+            }
+            Turned::Answers { news } => {
+                if *news {
+                    tracing::info!(connection = self.name(), "the vendor answers again");
+                }
+                connections::end_alert(&mut tx, self.name(), UNREACHABLE, now).await?;
+            }
+        }
+        tx.commit().await
     }
 
     /// Notes the vendor's clock from an answer.

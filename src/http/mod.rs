@@ -1,17 +1,20 @@
 //! The one HTTP stack, outermost first:
 //!
 //! 1. retry: reads and keyed writes again, after passing trouble ([`send`])
-//! 2. limit: the connection's budgets ([`limit`])
+//! 2. limit: the connection's budgets ([`limit`]); whether it is this replica's ([`fence`]), and well ([`circuit`])
 //! 3. metrics and log: counted by connector and class of answer, never by address
 //! 4. auth: the token, refreshed once when the vendor says it expired
 //! 5. cap: answers larger than 32 MiB are cut off as trouble
 //! 6. transport: no redirects, no proxy from the environment, no private addresses ([`egress`])
 
+pub mod circuit;
 pub mod egress;
+pub mod fence;
 pub mod limit;
 pub mod line;
 pub mod talk;
 pub mod token_endpoint;
+pub mod window;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -144,8 +147,26 @@ impl Sent {
     }
 }
 
-/// Sends an ask through the stack. `deadline` is the time after which a write may no longer start.
-pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, deadline: Option<Millis>) -> Sent {
+/// On what terms requests are sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terms {
+    /// The time after which a write may no longer start.
+    pub deadline: Option<Millis>,
+    /// Whether it protects people (a withdrawal, an erasure, a recall): such work has a part of the budget to itself.
+    pub protect: bool,
+    /// Whether it is part of a connection's turn: sent only while the connection is this replica's.
+    pub owned: bool,
+}
+
+impl Terms {
+    /// Of a turn's reads.
+    pub const TURN: Self = Self { deadline: None, protect: false, owned: true };
+    /// Of commands and pages that only look, for somebody who waits.
+    pub const VISIT: Self = Self { deadline: None, protect: false, owned: false };
+}
+
+/// Sends an ask through the stack.
+pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, terms: Terms) -> Sent {
     let url = match line.resolve(&ask.request.url) {
         Ok(url) => url,
         Err(Error::NeedsPerson { code, message }) => return Sent::NeedsPerson { code, message },
@@ -155,25 +176,36 @@ pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, 
     let mut delays = ExponentialBuilder::default().with_min_delay(Duration::from_millis(200)).with_factor(4.0).with_max_times(3).build();
     // Once a write may have been heard, nothing later can say that it was not sent.
     let (mut refreshed, mut maybe_sent) = (None, false);
-    let not_sent = |why: Why, maybe_sent: bool| if maybe_sent { Sent::Unknown } else { Sent::NotSent(why) };
+    let unless_sent = |sent: Sent, maybe_sent: bool| if maybe_sent { Sent::Unknown } else { sent };
+    let ours = || !terms.owned || line.fence().holds(clock);
     loop {
-        if let Err(until) = line.limits().spend(&ask.cost).await {
-            crate::metrics::vendor_wait(connector);
-            return Sent::Wait(until);
-        }
-        points::at("request.permitted").await;
-        let (bearer, version) = match line.authorization(transport, clock, refreshed).await {
-            Ok(bearer) => bearer,
-            Err(Error::NeedsPerson { code, message }) => return Sent::NeedsPerson { code, message },
-            Err(_) => return Sent::Wait(clock.now() + 30_000),
+        let permit = match line.limits().spend(&ask.cost, terms.protect).await {
+            Ok(permit) => permit,
+            Err(until) => {
+                crate::metrics::vendor_wait(connector);
+                return unless_sent(Sent::Wait(until), maybe_sent);
+            }
         };
+        points::at("request.permitted").await;
+        // A refresh is the owner's as well; and while it lasted, the connection may have been taken over.
+        let bearer = if ours() { Some(line.authorization(transport, clock, refreshed).await) } else { None };
         points::at("request.authorized").await;
         let started = clock.now();
-        let timeout = match deadline.map(|deadline| deadline - started) {
-            Some(left) if left <= 0 && ask.effect != Effect::Read => return not_sent(Why::DeadlinePassed, maybe_sent),
-            _ => TIMEOUT,
+        let late = ask.effect != Effect::Read && terms.deadline.is_some_and(|deadline| deadline <= started);
+        let (bearer, version) = match bearer.filter(|_| ours()) {
+            Some(Ok(bearer)) if !late => bearer,
+            stopped => {
+                permit.unused();
+                let sent = match stopped {
+                    None => Sent::Wait(started),
+                    Some(Ok(_)) => Sent::NotSent(Why::DeadlinePassed),
+                    Some(Err(Error::NeedsPerson { code, message })) => Sent::NeedsPerson { code, message },
+                    Some(Err(_)) => Sent::Wait(started + 30_000),
+                };
+                return unless_sent(sent, maybe_sent);
+            }
         };
-        let result = transport.send(line.egress(), &url, &ask.request, Some(&bearer), timeout).await;
+        let result = transport.send(line.egress(), &url, &ask.request, Some(&bearer), TIMEOUT).await;
         points::at("request.answered").await;
         let class = match &result {
             Ok(response) => match response.status {
@@ -186,9 +218,11 @@ pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, 
         };
         crate::metrics::vendor_request(connector, class);
         tracing::debug!(connector, connection = line.name(), class, took_ms = clock.now() - started, "asked the vendor");
+        line.heard_of(result.as_ref().is_ok_and(|response| response.status < 500), clock).await;
         let sent = match result {
             Ok(response) => {
                 line.heard_headers(&response, clock.now());
+                drop(permit);
                 let verdict = line.manifest().classify(&response);
                 match verdict.action {
                     Action::Hear => return Sent::Answer(response),
@@ -204,7 +238,7 @@ pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, 
                     }
                     Action::Wait => {
                         let until = clock.now() + verdict.wait_ms;
-                        line.limits().block(verdict.budget.as_deref(), until);
+                        line.limits().block(verdict.budget.as_deref(), until).await;
                         return Sent::Wait(until);
                     }
                     Action::Config => {
@@ -219,7 +253,7 @@ pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, 
                     Action::Retry => Sent::Unknown,
                 }
             }
-            Err(NoAnswer::NotSent) => not_sent(Why::Unreachable, maybe_sent),
+            Err(NoAnswer::NotSent) => unless_sent(Sent::NotSent(Why::Unreachable), maybe_sent),
             Err(NoAnswer::Unknown) if ask.effect == Effect::Read => Sent::Wait(clock.now() + 30_000),
             Err(NoAnswer::Unknown) => Sent::Unknown,
         };

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use leadshare_connectors::sdk::{Ask, Cursor, Effect, ItemKey, ItemResult, Output, Record, Saved, Step, Talk};
 
 use super::line::Line;
-use super::{Sent, Transport, send};
+use super::{Sent, Terms, Transport, send};
 use crate::clock::{Clock, Millis};
 use crate::errors::Result;
 
@@ -57,7 +57,7 @@ pub async fn drive(
     line: &Line,
     clock: &Clock,
     mut talk: Box<dyn Talk>,
-    deadline: Option<Millis>,
+    terms: Terms,
     sink: &mut impl Sink,
 ) -> Result<Ended> {
     let mut asks: Vec<Ask> = Vec::new();
@@ -68,7 +68,7 @@ pub async fn drive(
                 if asks.is_empty() {
                     return Ok(Ended::Passing("talk_stuck".into()));
                 }
-                let sent = join_all(asks.iter().map(|ask| send(transport, line, clock, ask, deadline))).await;
+                let sent = join_all(asks.iter().map(|ask| send(transport, line, clock, ask, terms))).await;
                 let mut stopped = None;
                 for (ask, sent) in std::mem::take(&mut asks).iter().zip(sent) {
                     if let (Effect::Keyed(keys) | Effect::Once(keys), Sent::Answer(_) | Sent::Unknown) = (&ask.effect, &sent) {

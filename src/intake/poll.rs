@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::clock::Millis;
 use crate::context::Context;
 use crate::errors::Result;
+use crate::http::Terms;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, Sink, drive};
 use crate::points;
@@ -35,7 +36,7 @@ pub async fn poll(ctx: &Context, line: &Line, object: &str, selection: Selection
     let op = Op::Changes { object: object.to_owned(), cursor, from, until, fields: Vec::new(), selection };
     let mut pages = Pages { ctx, line, object, raised: 0 };
     let ended = match line.connector().open(&op, &line.account(), None) {
-        Ok(talk) => drive(&ctx.transport, line, &ctx.clock, talk, None, &mut pages).await?,
+        Ok(talk) => drive(&ctx.transport, line, &ctx.clock, talk, Terms::TURN, &mut pages).await?,
         Err(fault) => Ended::Passing(fault.code),
     };
     let raised = pages.raised;

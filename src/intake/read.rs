@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::clock::{MINUTE, Millis, SECOND};
 use crate::context::Context;
 use crate::errors::Result;
+use crate::http::Terms;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, NoSink, drive};
 use crate::mapping::Mapping;
@@ -136,7 +137,7 @@ impl PutOff {
 async fn fetch(ctx: &Context, line: &Line, op: &Op) -> Result<Result<Vec<Record>, PutOff>> {
     let now = ctx.clock.now();
     let ended = match line.connector().open(op, &line.account(), None) {
-        Ok(talk) => drive(&ctx.transport, line, &ctx.clock, talk, None, &mut NoSink).await?,
+        Ok(talk) => drive(&ctx.transport, line, &ctx.clock, talk, Terms::TURN, &mut NoSink).await?,
         Err(fault) => Ended::NeedsPerson { code: fault.code, message: fault.message },
     };
     Ok(match ended {

@@ -5,6 +5,7 @@ use leadshare_connectors::sdk::{Finding, Op, Output};
 use crate::clock::rfc3339;
 use crate::context::Context;
 use crate::errors::{Error, Result};
+use crate::http::Terms;
 use crate::http::talk::{Ended, NoSink, drive};
 use crate::store::connections;
 
@@ -68,7 +69,7 @@ pub async fn check(ctx: &Context, connection: &str, needs: &Needs) -> Result<Vec
         Err(fault) => return Ok(broken(fault.code, fault.message)),
     };
     let passing = |code: String, message: String| Err(Error::Passing { code, message });
-    match drive(&ctx.transport, line, &ctx.clock, talk, None, &mut NoSink).await? {
+    match drive(&ctx.transport, line, &ctx.clock, talk, Terms::VISIT, &mut NoSink).await? {
         Ended::Done(Output::Checked(findings)) => Ok(findings),
         Ended::Done(_) => passing("check_unfinished".into(), "the check ended without a finding: try again".into()),
         Ended::NeedsPerson { code, message } => Ok(broken(code, message)),

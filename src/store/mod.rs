@@ -4,6 +4,7 @@
 //! Statements are set-based: a batch enters as one JSON text of arrays. No transaction is held
 //! while a vendor is being called. The dialects differ in the fragments of `dialect` only.
 
+pub mod budgets;
 pub mod connections;
 pub mod deliveries;
 mod dialect;

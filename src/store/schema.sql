@@ -60,13 +60,13 @@ CREATE TABLE oauth_states (
   expires_at {int} NOT NULL
 ) {strict};
 
--- For pauses and daily use over restarts; nothing writes it yet: budgets are kept in memory.
+-- What a connection spent and reserved at its vendor, by budget, and pauses ('*' pauses all): over replicas and restarts.
 CREATE TABLE budgets (
   connection    TEXT NOT NULL,
   budget        TEXT NOT NULL,
+  spent         TEXT NOT NULL,
+  version       {int} NOT NULL,
   blocked_until {int} NOT NULL,
-  window_start  {int} NOT NULL,
-  used          {int} NOT NULL,
   PRIMARY KEY (connection, budget)
 ) {strict};
 

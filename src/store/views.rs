@@ -303,15 +303,6 @@ pub async fn tokens(db: &Db) -> Result<Vec<TokenLine>> {
     db.rows(TOKENS, args![]).await
 }
 
-/// A kept budget: connection, name, blocked until, start of its window, used in it.
-pub type BudgetLine = (String, String, Millis, Millis, i64);
-const BUDGETS: &str = "SELECT connection, budget, blocked_until, window_start, used FROM budgets ORDER BY connection, budget";
-
-/// The budgets that outlive a restart.
-pub async fn budgets(db: &Db) -> Result<Vec<BudgetLine>> {
-    db.rows(BUDGETS, args![]).await
-}
-
 const CHANGES_OF_RECORD: &str = "SELECT id, connection, object, remote_id, hints, taken_at, ended_at, outcome, reason, lead FROM changes
   WHERE remote_id = $1 ORDER BY ended_at, id LIMIT 100";
 

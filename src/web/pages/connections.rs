@@ -11,7 +11,8 @@ use leadshare_connectors::sdk::manifest::{Auth, Budget};
 use super::Frame;
 use crate::clock::{MINUTE, Millis, SECOND};
 use crate::http::line::{Line, Role};
-use crate::store::{connections, deliveries, dirty, views};
+use crate::http::window::Spent;
+use crate::store::{budgets, connections, deliveries, dirty, views};
 use crate::web::auth::Operator;
 use crate::web::error::WebError;
 use crate::web::show::{Badge, Marked, When, badge, count, plain};
@@ -62,7 +63,7 @@ struct BudgetRow {
 pub async fn page(State(web): State<Arc<Web>>, Extension(operator): Extension<Operator>) -> Result<Response, WebError> {
     let (db, now) = (&web.ctx().db, web.ctx().clock.now());
     let (alerts, polls, tokens, kept) =
-        (connections::open_alerts(db).await?, views::polls(db).await?, views::tokens(db).await?, views::budgets(db).await?);
+        (connections::open_alerts(db).await?, views::polls(db).await?, views::tokens(db).await?, budgets::all(db).await?);
     let (pending, open, failed) = (dirty::pending(db).await?, deliveries::open(db).await?, views::failed_deliveries(db).await?);
     let mut cards = Vec::new();
     for stored in connections::all(db).await? {
@@ -103,7 +104,7 @@ pub async fn page(State(web): State<Arc<Web>>, Extension(operator): Extension<Op
                 let (by, way) = (offset.abs() / SECOND, if offset > 0 { "ahead of" } else { "behind" });
                 format!("The vendor’s clock is {by} s {way} ours: check the time service on this machine.")
             }),
-            budgets: line.map_or_else(Vec::new, |line| budgets(line, &kept, now)),
+            budgets: line.map_or_else(Vec::new, |line| budget_rows(line, &kept, now)),
             waiting,
             name: stored.name,
         });
@@ -146,15 +147,14 @@ fn token_text(line: &Line, token: Option<&views::TokenLine>, now: Millis) -> Opt
     Some(text)
 }
 
-fn budgets(line: &Line, kept: &[views::BudgetLine], now: Millis) -> Vec<BudgetRow> {
+fn budget_rows(line: &Line, kept: &[budgets::Line], now: Millis) -> Vec<BudgetRow> {
     let row = |budget: &Budget| {
         let stored = kept.iter().find(|row| row.0 == line.name() && row.1 == budget.name);
-        let in_window = stored.filter(|row| row.3 + budget.window_ms > now);
-        let blocked = line.limits().blocked_until(&budget.name).or_else(|| stored.map(|row| row.2));
+        let blocked = line.limits().blocked_until(&budget.name).or_else(|| stored.map(|row| row.3));
         BudgetRow {
             name: plain(&budget.name),
             limit: format!("{} in {}", budget.limit, window(budget.window_ms)),
-            used: in_window.map(|row| row.4),
+            used: stored.map(|row| Spent::read(&row.2).used(budget.window_ms, now)),
             blocked: blocked.filter(|until| *until > now).map(|until| When::new(until, now)),
         }
     };
