@@ -1,14 +1,15 @@
 //! What every stage works with: the store, the clock, the keys, the lines to vendors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::clock::{Clock, Millis};
 use crate::errors::Result;
 use crate::http::Transport;
 use crate::http::line::Line;
 use crate::rules::Rules;
+use crate::store::dirty::Raising;
 use crate::store::{Db, connections};
 use crate::vault::Vault;
 
@@ -33,9 +34,36 @@ pub struct Context {
     /// How far retry pauses are spread, percent to either side.
     pub jitter: i64,
     /// Woken when there is work before its time.
-    pub wake: tokio::sync::Notify,
+    pub wake: Wake,
+    /// Raises the hints of webhooks.
+    pub raising: Raising,
     /// Our own address as partners and vendors see it, such as `https://leads.example`.
     pub public_url: String,
+}
+
+/// Tells whoever gives turns that connections have work before its time.
+#[derive(Default)]
+pub struct Wake {
+    names: Mutex<BTreeSet<String>>,
+    notify: tokio::sync::Notify,
+}
+
+impl Wake {
+    /// These connections have work.
+    pub fn these(&self, connections: impl Iterator<Item = String>) {
+        self.names().extend(connections);
+        self.notify.notify_one();
+    }
+
+    /// Waits until there is work somewhere, and answers where.
+    pub async fn woken(&self) -> BTreeSet<String> {
+        self.notify.notified().await;
+        std::mem::take(&mut *self.names())
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Context {

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
 use leadshare_connectors::sdk::manifest::Auth;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, MINUTE, Millis};
 use crate::config::{Config, Connection, Day, Period};
-use crate::context::Context;
+use crate::context::{Context, Wake};
 use crate::errors::{Diagnostic, Error, Result};
 use crate::http::Transport;
 use crate::http::egress::Egress;
@@ -21,12 +22,14 @@ use crate::ledger::Signer;
 use crate::oauth::authorize;
 use crate::publish::{self, Published};
 use crate::rules::Rules;
-use crate::store::{Db, connections, deliveries, dirty};
+use crate::store::{Db, connections, deliveries, dirty, due};
 use crate::vault::{KeyCheck, Vault};
 use crate::{pipeline, sealer};
 
 /// How often due work is looked for when nothing wakes us.
 const TICK: Millis = 500;
+/// How soon after a turn the work that it made for others is looked for.
+const SOON: Millis = 20;
 /// How often the ledger is sealed.
 const SEAL: Millis = 500;
 /// A connection that newly shares more than this in an hour is stopped: rather a mistaken mapping or
@@ -78,6 +81,7 @@ async fn assemble(config: &Config, clock: &Clock, db: Db, vault: Arc<Vault>, rul
     for (name, connection) in &config.connections {
         lines.insert(name.clone(), Arc::new(line(config, name, connection, clock, &db, &vault).await?));
     }
+    expect_polls(&db, &rules).await?;
     let ctx = Context {
         db,
         clock: clock.clone(),
@@ -88,7 +92,8 @@ async fn assemble(config: &Config, clock: &Clock, db: Db, vault: Arc<Vault>, rul
         retry_schedule: config.retry.schedule.iter().map(|p| p.millis()).collect(),
         low_disk: AtomicBool::new(false),
         jitter: i64::from(config.retry.jitter),
-        wake: tokio::sync::Notify::new(),
+        wake: Wake::default(),
+        raising: dirty::Raising::default(),
         public_url: config.server.public_url.trim_end_matches('/').to_owned(),
     };
     Ok(Built { ctx: Arc::new(ctx), signer: config.signer()?, diagnostics })
@@ -193,10 +198,15 @@ pub async fn work(ctx: Arc<Context>, signer: Signer, stop: CancellationToken) {
     let mut turns: JoinSet<(String, bool)> = JoinSet::new();
     let mut running: HashSet<String> = HashSet::new();
     let mut again: BTreeSet<String> = ctx.lines.keys().cloned().collect();
+    let (mut looked, mut worked) = (0, false);
     while !stop.is_cancelled() {
-        match due(&ctx).await {
-            Ok(due) => again.extend(due),
-            Err(error) => tracing::error!(%error, "the store cannot be asked for work; tried again"),
+        let since = ctx.clock.now() - looked;
+        if since >= TICK || worked && since >= SOON {
+            (looked, worked) = (ctx.clock.now(), false);
+            match due::connections(&ctx.db, looked).await {
+                Ok(due) => again.extend(due),
+                Err(error) => tracing::error!(%error, "the store cannot be asked for work; tried again"),
+            }
         }
         while running.len() < TURNS
             && let Some(name) = again.iter().find(|name| !running.contains(*name)).cloned()
@@ -215,16 +225,16 @@ pub async fn work(ctx: Arc<Context>, signer: Signer, stop: CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = ctx.wake.notified() => {}
-            () = ctx.clock.sleep(TICK) => {}
+            woken = ctx.wake.woken() => again.extend(woken),
+            () = ctx.clock.sleep(if worked { SOON } else { TICK }) => {}
             Some(ended) = turns.join_next(), if !turns.is_empty() => {
                 match ended {
-                    Ok((name, worked)) => {
+                    Ok((name, did)) => {
                         running.remove(&name);
-                        if worked {
+                        if did {
                             again.insert(name);
-                            ctx.wake.notify_one();
                         }
+                        worked |= did;
                     }
                     Err(error) => {
                         // A panic in one turn must not stop the others; its claims run out by themselves.
@@ -239,22 +249,6 @@ pub async fn work(ctx: Arc<Context>, signer: Signer, stop: CancellationToken) {
     if let Err(error) = sealing.await {
         tracing::error!(%error, "sealing broke off");
     }
-}
-
-/// The connections for which something is due.
-async fn due(ctx: &Context) -> Result<Vec<String>> {
-    let now = ctx.clock.now();
-    let mut due: Vec<String> =
-        dirty::pending(&ctx.db).await?.into_iter().filter(|(_, _, first)| *first <= now).map(|(name, ..)| name).collect();
-    let open = deliveries::open(&ctx.db).await?;
-    for way in ["out", "back"] {
-        crate::metrics::deliveries_due(way, open.iter().filter(|d| d.1 == way).map(|d| d.2 as u64).sum());
-    }
-    due.extend(open.into_iter().filter(|(_, _, _, first)| *first <= now).map(|(name, ..)| name));
-    due.extend(dirty::polls_due(&ctx.db, now).await?);
-    due.sort();
-    due.dedup();
-    Ok(due)
 }
 
 async fn seal_until(ctx: Arc<Context>, signer: Signer, stop: CancellationToken) {
@@ -277,6 +271,17 @@ async fn seal_until(ctx: Arc<Context>, signer: Signer, stop: CancellationToken) 
     }
 }
 
+/// Every mapped object of a connection is polled.
+async fn expect_polls(db: &Db, rules: &Rules) -> Result<()> {
+    let mut objects = Vec::new();
+    for (name, mappings) in &rules.mappings {
+        objects.extend(mappings.iter().map(|mapping| json!([name, mapping.object()])));
+    }
+    let mut tx = db.begin().await?;
+    due::expect_polls(&mut tx, &Value::from(objects)).await?;
+    tx.commit().await
+}
+
 /// Publishes what changed in the folders. A file with an error keeps its last good version.
 ///
 /// # Errors
@@ -289,6 +294,7 @@ pub async fn reload(ctx: &Context, config: &Config) -> Result<Vec<Diagnostic>> {
     if !published.changed.is_empty() {
         tracing::info!(files = ?published.changed, "new rules are in force");
     }
+    expect_polls(&ctx.db, &published.rules).await?;
     ctx.set_rules(published.rules);
     Ok(published.diagnostics)
 }
@@ -323,6 +329,11 @@ pub async fn watch_disk(ctx: Arc<Context>, config: Config, stop: CancellationTok
             }
             let wal = std::fs::metadata(config.store.data_dir.join("leadshare.db-wal")).map_or(0, |m| m.len());
             crate::metrics::disk(wal, free);
+        }
+        if let Ok(open) = deliveries::open(&ctx.db).await {
+            for way in ["out", "back"] {
+                crate::metrics::deliveries_due(way, open.iter().filter(|d| d.1 == way).map(|d| d.2 as u64).sum());
+            }
         }
         if let Ok(alerts) = connections::open_alerts(&ctx.db).await {
             let waiting: BTreeSet<&str> = alerts.iter().map(|a| a.0.as_str()).filter(|subject| ctx.lines.contains_key(*subject)).collect();

@@ -17,7 +17,6 @@ use std::sync::atomic::Ordering;
 use serde_json::Value;
 
 use crate::change::Change;
-use crate::clock::HOUR;
 use crate::context::Context;
 use crate::delivery::{self, Way};
 use crate::entries::Entries;
@@ -30,7 +29,7 @@ use crate::model::ChangeOutcome;
 use crate::points;
 use crate::rules::Rules;
 use crate::store::dirty::{self, Dirty};
-use crate::store::{connections, leads};
+use crate::store::{connections, leads, loads};
 
 /// One turn of a connection: everything that is due, once. Answers whether anything was done.
 ///
@@ -73,14 +72,11 @@ async fn braked(ctx: &Context, line: &Line) -> Result<bool> {
     if !line.role().shares() {
         return Ok(false);
     }
-    let now = ctx.clock.now();
     let tripped = format!("braked {}", line.name());
     if connections::setting(&ctx.db, &tripped).await?.is_some() {
         return Ok(true);
     }
-    let released = connections::setting(&ctx.db, &format!("released {}", line.name())).await?.and_then(|at| at.parse().ok()).unwrap_or(0);
-    let since = (now - HOUR).max(released);
-    let shared = crate::store::shares::newly_shared(&ctx.db, line.partner(), since).await?;
+    let shared = loads::shared_within_the_hour(&ctx.db, line.partner(), ctx.clock.now()).await?;
     let most = i64::from(line.brake_per_hour());
     if shared >= most {
         let message = format!(

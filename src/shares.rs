@@ -1,5 +1,7 @@
 //! Shares: where one stands, moving it, and telling its sharer. Every stage that ends something uses it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::context::Context;
@@ -9,7 +11,7 @@ use crate::ledger::Body;
 use crate::model::{Progress, ShareStatus, Stand};
 use crate::store::deliveries::Lane;
 use crate::store::shares::{self, Share};
-use crate::store::{Tx, deliveries, leads};
+use crate::store::{Tx, deliveries, leads, loads};
 
 /// Where a stored share stands.
 ///
@@ -25,17 +27,31 @@ pub fn stand(share: &Share) -> Result<Stand> {
     })
 }
 
-/// Moves shares, in order, each move an event and a ledger entry. `said_by` tells who or what moved them.
+/// Moves shares, in order, each move an event and a ledger entry. `said_by` tells who or what moved them. Their people are locked.
 ///
 /// # Errors
 /// The store's.
 pub async fn move_shares(tx: &mut Tx, ctx: &Context, moved: &[(&Share, Stand)], said_by: &str, entries: &mut Entries) -> Result<()> {
     let now = ctx.clock.now();
+    let mut stands = BTreeMap::<&str, Stand>::new();
+    let mut open = BTreeMap::<(&str, &str), i64>::new();
+    // One statement moves a share once: the second move of one belongs to the second round.
+    let mut rounds: Vec<Vec<Value>> = Vec::new();
+    let mut moves = BTreeMap::<&str, usize>::new();
     let mut over = Vec::new();
     for (share, to) in moved {
-        // One statement per move: two moves of one share in a batch must happen one after the other.
-        let row = json!([[share.id, to.status.word(), to.progress.word(), to.reason, to.amount, ctx.clock.id(), said_by]]);
-        shares::move_to(tx, &row, now).await?;
+        let from = match stands.remove(share.id.as_str()) {
+            Some(from) => from,
+            None => stand(share)?,
+        };
+        *open.entry((&share.recipient, &share.agreement)).or_default() += i64::from(to.is_open()) - i64::from(from.is_open());
+        stands.insert(&share.id, to.clone());
+        let round = moves.entry(&share.id).or_default();
+        if rounds.len() == *round {
+            rounds.push(Vec::new());
+        }
+        rounds[*round].push(json!([share.id, to.status.word(), to.progress.word(), to.reason, to.amount, ctx.clock.id(), said_by]));
+        *round += 1;
         crate::metrics::share_step(to.status);
         if to.status.ended() {
             over.push(json!([share.id]));
@@ -56,10 +72,15 @@ pub async fn move_shares(tx: &mut Tx, ctx: &Context, moved: &[(&Share, Stand)], 
         }
         entries.agreement(&share.agreement, "share.moved", body)?;
     }
+    for round in rounds {
+        shares::move_to(tx, &Value::from(round), now).await?;
+    }
     if !over.is_empty() {
         shares::release(tx, &Value::from(over)).await?;
     }
-    Ok(())
+    open.retain(|_, more| *more != 0);
+    loads::count(tx, open.into_iter().map(|((recipient, agreement), more)| json!([recipient, agreement, loads::OPEN, more])).collect())
+        .await
 }
 
 /// An amount as the ledger writes it, with a point; `None` for what is no amount of money.

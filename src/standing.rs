@@ -1,6 +1,6 @@
 //! What stands about people and partners, loaded for a batch: the facts that decisions are made from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -10,10 +10,7 @@ use crate::errors::{Error, Result};
 use crate::model::decision::{ExistingShare, Facts, Load, PartnerStanding, Standing, Suppression, SuppressionScope};
 use crate::model::{Lead, ShareStatus};
 use crate::people;
-use crate::store::{Tx, people as store};
-
-/// Shares older than this no longer count against a partner's open work.
-const HORIZON: Millis = 400 * DAY;
+use crate::store::{Tx, loads, people as store};
 
 /// What stands, for a batch of people. Decisions made in the batch are added as they are made.
 pub struct Stands {
@@ -23,11 +20,11 @@ pub struct Stands {
 }
 
 impl Stands {
-    /// Loads what stands about these people and leads, inside the transaction that will rely on it.
+    /// Loads what stands about these people, leads and possible recipients, inside the transaction that will rely on it.
     ///
     /// # Errors
     /// The store's.
-    pub async fn load(tx: &mut Tx, ctx: &Context, people_ids: &[&str], leads: &[&Lead]) -> Result<Self> {
+    pub async fn load(tx: &mut Tx, ctx: &Context, people_ids: &[&str], leads: &[&Lead], recipients: &BTreeSet<&str>) -> Result<Self> {
         let now = ctx.clock.now();
         let ids = Value::from(people_ids.iter().map(|id| json!([id])).collect::<Vec<_>>());
         let mut shares = BTreeMap::<String, Vec<ExistingShare>>::new();
@@ -48,13 +45,14 @@ impl Stands {
             .collect();
         let (day, month) = starts(now);
         let mut partners = BTreeMap::<String, PartnerStanding>::new();
-        for (recipient, agreement, open, day, month) in store::load(tx, day, month, now - HORIZON).await? {
+        let wanted = Value::from(recipients.iter().map(|partner| json!([partner])).collect::<Vec<_>>());
+        for (recipient, agreement, open, day, month) in loads::load(tx, &wanted, day, month).await? {
             let load = Load { open: open as u32, day: day as u32, month: month as u32 };
             let partner = partners.entry(recipient).or_default();
             plus(&mut partner.load, load);
             plus(partner.agreements.entry(agreement).or_default(), load);
         }
-        for partner in store::paused(tx).await? {
+        for partner in store::paused(tx).await?.into_iter().filter(|partner| recipients.contains(partner.as_str())) {
             partners.entry(partner).or_default().paused = true;
         }
         Ok(Self { shares, suppressed, partners })

@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon::{self, Built};
 use crate::errors::{Diagnostic, Error, Result, Severity};
-use crate::store::{Db, connections};
+use crate::store::{Db, connections, loads};
 
 /// Shares leads between partner companies' systems, under their agreements and with consent proven.
 #[derive(Debug, Parser)]
@@ -221,9 +221,9 @@ async fn release(config: &Config, name: &str) -> Result<bool> {
         return Err(Error::BadRequest(format!("no connection is called {name:?}")));
     }
     let (db, now) = (open(config).await?, Clock::system().now());
-    connections::set_setting(&db, &format!("released {name}"), &now.to_string()).await?;
     connections::drop_setting(&db, &format!("braked {name}")).await?;
     let mut tx = db.begin().await?;
+    loads::count_anew(&mut tx, name).await?;
     connections::end_alert(&mut tx, name, "connection.braked", now).await?;
     tx.commit().await?;
     out!("{name} goes on.");

@@ -72,7 +72,8 @@ pub(super) async fn prepare(
     let loaded = load(&mut tx, ctx, line, &claimed).await?;
     let people: Vec<&str> = loaded.shares.iter().map(|s| s.person.as_str()).collect();
     let leads_now: Vec<&Lead> = loaded.leads.values().filter_map(|(_, lead)| lead.as_ref()).collect();
-    let standing = Stands::load(&mut tx, ctx, &people, &leads_now).await?;
+    let recipients = loaded.shares.iter().map(|s| s.recipient.as_str()).collect();
+    let standing = Stands::load(&mut tx, ctx, &people, &leads_now, &recipients).await?;
 
     let (mut prepared, mut moved, mut done, mut ends, mut intents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut waiting, mut unsettled) = (Vec::new(), Vec::new());

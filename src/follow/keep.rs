@@ -14,7 +14,7 @@ use crate::model::{ChangeOutcome, ShareStatus, Stand};
 use crate::shares::{move_shares, stand, tell_sharers};
 use crate::store::dirty::{self, Dirty, Raise};
 use crate::store::shares::{self, RemotePerson, Share};
-use crate::store::{Tx, leads};
+use crate::store::{Tx, leads, people};
 
 /// Moves the shares whose records were read, and asks for the news to be written back to their sharers.
 ///
@@ -33,6 +33,7 @@ pub async fn keep(
     }
     let now = ctx.clock.now();
     let people = Value::from(ours.iter().map(|(_, person, _)| json!([person.person])).collect::<Vec<_>>());
+    people::lock(tx, &people).await?;
     let stored = shares::at_recipient(tx, line.name(), &people).await?;
     let (mut changes, mut moved, mut gone) = (Vec::new(), Vec::new(), Vec::new());
     let mut news: Vec<&Share> = Vec::new();

@@ -26,7 +26,7 @@ use crate::store::deliveries::Lane;
 use crate::store::dirty::{self, Dirty, Raise};
 use crate::store::leads::KnownRecord;
 use crate::store::shares::{self, Share};
-use crate::store::{Tx, deliveries, leads, people as people_store};
+use crate::store::{Tx, deliveries, leads, loads, people as people_store};
 use crate::vault::Identity;
 
 /// A lead on its way through a transaction.
@@ -237,7 +237,8 @@ async fn decide_all(
     let now = ctx.clock.now();
     let people: Vec<&str> = incoming.iter().map(|i| i.person.as_str()).collect();
     let leads_now: Vec<&Lead> = incoming.iter().map(|i| &i.lead).collect();
-    let mut standing = Stands::load(tx, ctx, &people, &leads_now).await?;
+    let candidates = rules.program.from_source(line.partner()).map(|entry| entry.recipient()).collect();
+    let mut standing = Stands::load(tx, ctx, &people, &leads_now, &candidates).await?;
     let known_leads = Value::from(incoming.iter().filter(|i| !i.is_new).map(|i| json!([i.id])).collect::<Vec<_>>());
     let stored = shares::by_lead(tx, &known_leads).await?;
 
@@ -324,7 +325,7 @@ async fn decide_all(
     }
     leads::save_leads(tx, line.partner(), line.name(), mapping.object(), &Value::from(lead_rows), now).await?;
     leads::save_decisions(tx, &Value::from(decision_rows), now).await?;
-    new.keep(tx, now).await?;
+    new.keep(tx, line.partner(), now).await?;
     deliveries::want(tx, &Value::from(wanted), now).await?;
     move_shares(tx, ctx, &recalled, "gates", entries).await?;
     tell_sharers(tx, ctx, &recalled.iter().map(|(share, _)| *share).collect::<Vec<_>>()).await?;
@@ -340,6 +341,7 @@ struct NewShares {
     events: Vec<Value>,
     deliveries: Vec<Value>,
     consents: Vec<Value>,
+    given: BTreeMap<(String, String), i64>,
 }
 
 impl NewShares {
@@ -376,6 +378,7 @@ impl NewShares {
         ]));
         self.events.push(json!([share, "matched", "new", Value::Null, Value::Null, ctx.clock.id(), "decision"]));
         self.deliveries.push(json!([share, "out", to.name(), to_mapping.object(), Lane::NewLeads as i64]));
+        *self.given.entry((verdict.recipient.clone(), verdict.agreement.clone())).or_default() += 1;
         for consent in &verdict.consents {
             let id = ctx.clock.id();
             let proof = keys.seal(&ctx.clock, &item.person, crate::vault::Aad::new("consents", &id, "proof"), consent)?;
@@ -391,7 +394,7 @@ impl NewShares {
         entries.agreement(&verdict.agreement, "share.matched", body)
     }
 
-    async fn keep(mut self, tx: &mut Tx, now: Millis) -> Result<()> {
+    async fn keep(mut self, tx: &mut Tx, source: &str, now: Millis) -> Result<()> {
         if self.shares.is_empty() {
             return Ok(());
         }
@@ -402,9 +405,13 @@ impl NewShares {
             return Err(again());
         }
         shares::want_remote(tx, &Value::from(self.remotes)).await?;
-        shares::add(tx, &Value::from(self.shares), now).await?;
+        shares::add(tx, &Value::from(self.shares.clone()), now).await?;
         shares::add_events(tx, &Value::from(self.events), now).await?;
         deliveries::want(tx, &Value::from(self.deliveries), now).await?;
-        leads::save_consents(tx, &Value::from(self.consents), now).await
+        leads::save_consents(tx, &Value::from(self.consents), now).await?;
+        loads::shared(tx, source, self.shares.len() as i64, now).await?;
+        let days = [loads::OPEN, loads::day(now)];
+        let given = self.given.iter().flat_map(|((recipient, agreement), n)| days.map(|day| json!([recipient, agreement, day, n])));
+        loads::count(tx, given.collect()).await
     }
 }

@@ -1,6 +1,5 @@
 //! Webhooks: verified on raw bytes, turned into hints, answered after one commit and before any work.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use leadshare_connectors::sdk::{Hint, HintKind, RawRequest, Refused, Reply, WebhookKey};
@@ -9,7 +8,7 @@ use secrecy::ExposeSecret;
 use crate::context::Context;
 use crate::http::line::Line;
 use crate::points;
-use crate::store::dirty::{self, Raise};
+use crate::store::dirty::Raise;
 
 /// Which address a webhook came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +50,7 @@ pub async fn accept(ctx: &Context, at: &Where, raw: &RawRequest) -> Result<Reply
         crate::metrics::webhook(first.connector_name(), "refused");
         tracing::warn!(connector = first.connector_name(), reason = %refused, "webhook refused");
     })?;
-    let mut raised = BTreeMap::<&str, Vec<Raise>>::new();
+    let mut raised = Vec::<(String, Raise)>::new();
     for hint in incoming.hints {
         let line = match at {
             Where::Connection(_) => Some(*first),
@@ -62,30 +61,23 @@ pub async fn accept(ctx: &Context, at: &Where, raw: &RawRequest) -> Result<Reply
         let known = line.filter(|line| line.manifest().objects.contains(&hint.object));
         crate::metrics::webhook(first.connector_name(), if known.is_some() { "raised" } else { "dropped" });
         if let Some(line) = known {
-            raised.entry(line.name()).or_default().push(raise(hint));
+            raised.push((line.name().to_owned(), raise(hint)));
         }
     }
     if ctx.low_disk.load(Ordering::Relaxed) {
         return Err(NotTaken::NotKept);
     }
     points::at("webhook.verified").await;
-    let keep = async {
-        let mut tx = ctx.db.begin().await?;
-        for (connection, hints) in &raised {
-            crate::metrics::hints(first.connector_name(), "webhook", hints.len() as u64);
-            dirty::raise(&mut tx, connection, hints, ctx.clock.now()).await?;
-        }
-        points::at("webhook.raised").await;
-        tx.commit().await
-    };
-    keep.await.map_err(|error| {
+    if raised.is_empty() {
+        return Ok(incoming.reply);
+    }
+    crate::metrics::hints(first.connector_name(), "webhook", raised.len() as u64);
+    ctx.raising.raise(&ctx.db, &raised, ctx.clock.now()).await.map_err(|error| {
         tracing::error!(%error, "a webhook could not be kept");
         NotTaken::NotKept
     })?;
     points::at("webhook.kept").await;
-    if !raised.is_empty() {
-        ctx.wake.notify_one();
-    }
+    ctx.wake.these(raised.into_iter().map(|(connection, _)| connection));
     Ok(incoming.reply)
 }
 

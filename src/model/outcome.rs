@@ -115,6 +115,15 @@ pub struct Stand {
     pub amount: Option<String>,
 }
 
+impl Stand {
+    /// Whether somebody there still has work with it: what counts against a recipient's capacity.
+    pub fn is_open(&self) -> bool {
+        use ShareStatus::{Accepted, Acknowledged, Delivered, Matched, Offered};
+        matches!(self.status, Matched | Offered | Delivered | Acknowledged | Accepted)
+            && !matches!(self.progress, Progress::Won | Progress::Lost | Progress::Disqualified)
+    }
+}
+
 /// A change's reason in plain words: codes of our own are spelled out, sentences stay as they are.
 pub fn reason_words(reason: &str) -> &str {
     match reason {

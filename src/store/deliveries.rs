@@ -57,15 +57,15 @@ pub async fn want(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
     tx.exec(WANT, args![rows.clone(), now]).await.map(|_| ())
 }
 
-const CLAIM: &str = "UPDATE deliveries SET lease = $4, lease_until = $5, claims = claims + 1
+const CLAIM: &str = "UPDATE deliveries SET lease = $4, lease_until = $5, due = $5, claims = claims + 1
   WHERE way = $2 AND state = 'open' AND lease_until <= $3 AND share IN (
-    SELECT share FROM deliveries WHERE connection = $1 AND way = $2 AND state = 'open' AND wanted_version > done_version
-      AND due <= $3 AND lease_until <= $3 ORDER BY lane, due, share LIMIT $6 {skip_locked})
+    SELECT share FROM deliveries WHERE connection = $1 AND way = $2 AND lane = $7 AND state = 'open' AND wanted_version > done_version
+      AND due <= $3 AND lease_until <= $3 ORDER BY due LIMIT $6 {skip_locked})
   RETURNING share, way, wanted_version, done_version, attempts, claims";
 const INTENTS: &str =
     "SELECT share, state, sent_at FROM intents WHERE way = $1 AND share IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
 
-/// Claims due deliveries of one connection, most urgent lane first.
+/// Claims due deliveries of one connection until `lease_until`, when they are due again; most urgent lane first.
 pub async fn claim(
     db: &Db,
     connection: &str,
@@ -76,8 +76,14 @@ pub async fn claim(
     limit: usize,
 ) -> Result<Vec<Delivery>> {
     let mut tx = db.begin().await?;
-    let rows =
-        tx.rows::<(String, String, i64, i64, i64, i64)>(CLAIM, args![connection, way, now, lease, lease_until, limit as i64]).await?;
+    let mut rows = Vec::<(String, String, i64, i64, i64, i64)>::new();
+    // Lane by lane, so that the index answers in order however much waits.
+    for lane in [Lane::Protect, Lane::NewLeads, Lane::Status, Lane::Backfill] {
+        let left = limit.saturating_sub(rows.len()) as i64;
+        if left > 0 {
+            rows.extend(tx.rows(CLAIM, args![connection, way, now, lease, lease_until, left, lane as i64]).await?);
+        }
+    }
     let ids = Value::from(rows.iter().map(|r| json!([r.0])).collect::<Vec<_>>());
     let intents = if rows.is_empty() { Vec::new() } else { tx.rows::<(String, String, i64)>(INTENTS, args![way, ids]).await? };
     tx.commit().await?;

@@ -1,11 +1,15 @@
 //! SQL for hints: what may have changed at a vendor and waits to be read, and the polls that raise it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::{Db, Tx};
 use crate::args;
 use crate::clock::Millis;
 use crate::errors::{Error, Result};
+use crate::points;
 
 /// A claimed hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,30 +44,91 @@ pub struct Raise {
 }
 
 const RAISE: &str = "INSERT INTO dirty (connection, object, remote_id, seq, done_seq, kind, detail, raised_at, due, lease_until, claims)
-  SELECT $1, value ->> 0, value ->> 1, CAST(value ->> 4 AS BIGINT), 0, value ->> 2, value ->> 3, $3, $3, 0, 0
-  FROM json_each(CAST($2 AS TEXT)) WHERE true
-  ON CONFLICT (connection, object, remote_id) DO UPDATE SET seq = dirty.seq + excluded.seq, kind = excluded.kind, detail = excluded.detail";
+  SELECT value ->> 0, value ->> 1, value ->> 2, CAST(value ->> 5 AS BIGINT), 0, value ->> 3, value ->> 4, $2, $2, 0, 0
+  FROM json_each(CAST($1 AS TEXT)) WHERE true
+  ON CONFLICT (connection, object, remote_id) DO UPDATE SET seq = dirty.seq + excluded.seq, detail = COALESCE(excluded.detail, dirty.detail),
+    kind = CASE WHEN excluded.kind = 'changed' OR dirty.kind = 'privacy_deleted' THEN dirty.kind ELSE excluded.kind END";
 
-/// Raises hints; many for one record become one row with a higher seq.
+/// Raises hints; many for one record become one row with a higher seq, which keeps the gravest kind.
 pub async fn raise(tx: &mut Tx, connection: &str, hints: &[Raise], now: Millis) -> Result<()> {
-    let mut counted = std::collections::BTreeMap::<(&str, &str), (i64, &Raise)>::new();
-    for hint in hints {
-        let entry = counted.entry((&hint.object, &hint.remote_id)).or_insert((0, hint));
-        *entry = (entry.0 + 1, hint);
+    raise_all(tx, hints.iter().map(|hint| (connection, hint)), now).await
+}
+
+async fn raise_all<'a>(tx: &mut Tx, hints: impl Iterator<Item = (&'a str, &'a Raise)>, now: Millis) -> Result<()> {
+    let mut counted = BTreeMap::<(&str, &str, &str), (i64, &Raise)>::new();
+    for (connection, hint) in hints {
+        let entry = counted.entry((connection, &hint.object, &hint.remote_id)).or_insert((0, hint));
+        let gravest = if gravity(hint.kind) >= gravity(entry.1.kind) { hint } else { entry.1 };
+        *entry = (entry.0 + 1, gravest);
     }
     if counted.is_empty() {
         return Ok(());
     }
-    let rows: Vec<Value> = counted.values().map(|(n, h)| json!([h.object, h.remote_id, h.kind, h.detail, n])).collect();
-    tx.exec(RAISE, args![connection, Value::from(rows), now]).await.map(|_| ())
+    let rows: Vec<Value> = counted.iter().map(|(at, (n, h))| json!([at.0, h.object, h.remote_id, h.kind, h.detail, n])).collect();
+    tx.exec(RAISE, args![Value::from(rows), now]).await.map(|_| ())
 }
 
-const CLAIM: &str = "UPDATE dirty SET lease = $4, lease_until = $5, claims = claims + 1
+fn gravity(kind: &str) -> u8 {
+    match kind {
+        "changed" => 0,
+        "privacy_deleted" => 2,
+        _ => 1,
+    }
+}
+
+/// A connection's hints that wait for a commit, and who waits with them.
+type Waiting = (Vec<(String, Raise)>, oneshot::Sender<()>);
+
+/// Raises the hints of many webhooks that come at the same time with one statement and one commit.
+#[derive(Default)]
+pub struct Raising {
+    queue: std::sync::Mutex<Vec<Waiting>>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Raising {
+    /// Raises hints `(connection, hint)`; answers after the commit. The first of those who come together raises them for all.
+    ///
+    /// # Errors
+    /// The store's: none of them was kept.
+    pub async fn raise(&self, db: &Db, hints: &[(String, Raise)], now: Millis) -> Result<()> {
+        loop {
+            // Asked again when whoever raised them did not come to the end.
+            let (done, mut kept) = oneshot::channel();
+            self.queue().push((hints.to_vec(), done));
+            tokio::select! {
+                biased;
+                told = &mut kept => if told.is_ok() { return Ok(()) },
+                _turn = self.turn.lock() => {
+                    let together = std::mem::take(&mut *self.queue());
+                    if !together.is_empty() {
+                        let mut tx = db.begin().await?;
+                        raise_all(&mut tx, together.iter().flat_map(|(hints, _)| hints).map(|(at, hint)| (at.as_str(), hint)), now).await?;
+                        points::at("webhook.raised").await;
+                        tx.commit().await?;
+                    }
+                    for (_, done) in together {
+                        let _ = done.send(());
+                    }
+                    if kept.try_recv().is_ok() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn queue(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
+        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+const CLAIM: &str = "UPDATE dirty SET lease = $4, lease_until = $5, due = $5, claims = claims + 1
   WHERE connection = $1 AND object = $2 AND lease_until <= $3 AND remote_id IN (
     SELECT remote_id FROM dirty WHERE connection = $1 AND object = $2 AND due <= $3 AND lease_until <= $3 ORDER BY due, remote_id LIMIT $6 {skip_locked})
   RETURNING remote_id, seq, done_seq, kind, detail, raised_at, claims";
 
-/// Claims due hints of one object until `lease_until`, oldest first.
+/// Claims due hints of one object until `lease_until`, when they are due again; oldest first.
 pub async fn claim(
     db: &Db,
     connection: &str,
@@ -159,13 +224,4 @@ const SAVE_CURSOR: &str =
 /// Saves where a poll stands, in the transaction that saves what it raised.
 pub async fn save_cursor(tx: &mut Tx, connection: &str, object: &str, cursor: Option<String>, next_poll_at: Millis) -> Result<()> {
     tx.exec(SAVE_CURSOR, args![connection, object, cursor, next_poll_at]).await.map(|_| ())
-}
-
-const POLLS_DUE: &str = "SELECT DISTINCT cursors.connection FROM cursors JOIN connections ON connections.name = cursors.connection
-  WHERE cursors.next_poll_at <= $1 AND cursors.object NOT LIKE 'follow %' AND connections.state = 'connected'
-  UNION SELECT name FROM connections WHERE state = 'connected' AND NOT EXISTS (SELECT 1 FROM cursors WHERE cursors.connection = connections.name)";
-
-/// Connections whose next poll is due, or that were never polled.
-pub async fn polls_due(db: &Db, now: Millis) -> Result<Vec<String>> {
-    Ok(db.rows::<(String,)>(POLLS_DUE, args![now]).await?.into_iter().map(|(c,)| c).collect())
 }

@@ -9,12 +9,15 @@ pub mod connections;
 pub mod deliveries;
 mod dialect;
 pub mod dirty;
+pub mod due;
 pub mod files;
 pub mod leads;
 pub mod ledger;
+pub mod loads;
 pub mod people;
 pub mod shares;
 pub mod views;
+mod writer;
 
 pub use dialect::{postgres as for_postgres, sqlite as for_sqlite};
 
@@ -25,6 +28,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{AssertSqlSafe, ConnectOptions, FromRow, PgPool, SqlitePool};
 
 use crate::errors::{Error, Result};
+use writer::{Member, Writer};
 
 /// The database's schema version that this program writes.
 const SCHEMA_VERSION: i64 = 1;
@@ -33,12 +37,12 @@ const SCHEMA: &str = include_str!("schema.sql");
 /// A pool of connections to one of the two engines. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Db {
-    /// One file. Writes go through a pool of one connection.
+    /// One file. Writes go through one connection.
     Sqlite {
         /// For reading.
         read: SqlitePool,
-        /// For writing: one connection.
-        write: SqlitePool,
+        /// For writing.
+        write: Writer,
     },
     /// A server.
     Postgres(PgPool),
@@ -46,8 +50,8 @@ pub enum Db {
 
 /// An open transaction; rolled back when dropped without [`Tx::commit`].
 pub enum Tx {
-    /// On SQLite, begun `IMMEDIATE`.
-    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    /// On SQLite.
+    Sqlite(Member),
     /// On PostgreSQL.
     Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
 }
@@ -150,8 +154,9 @@ impl Db {
                 .foreign_keys(true)
                 .pragma("wal_autocheckpoint", "1000")
                 .busy_timeout(std::time::Duration::from_secs(20))
+                .statement_cache_capacity(400)
                 .disable_statement_logging();
-            let write = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+            let write = Writer::open(&options).await?;
             let read = SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(false)).await?;
             Self::Sqlite { read, write }
         };
@@ -184,7 +189,7 @@ impl Db {
     /// Begins a transaction that may write.
     pub async fn begin(&self) -> Result<Tx> {
         Ok(match self {
-            Self::Sqlite { write, .. } => Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Sqlite { write, .. } => Tx::Sqlite(write.begin().await?),
             Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
         })
     }
@@ -239,7 +244,7 @@ impl Tx {
     pub async fn rows<T: Row>(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<Vec<T>> {
         Ok(match self {
             Self::Sqlite(tx) => {
-                bound!(sqlx::query_as::<sqlx::Sqlite, T>(AssertSqlSafe(dialect::sqlite(sql))), args).fetch_all(&mut **tx).await?
+                bound!(sqlx::query_as::<sqlx::Sqlite, T>(AssertSqlSafe(dialect::sqlite(sql))), args).fetch_all(tx.connection()?).await?
             }
             Self::Postgres(tx) => {
                 bound!(sqlx::query_as::<sqlx::Postgres, T>(AssertSqlSafe(dialect::postgres(sql))), args).fetch_all(&mut **tx).await?
@@ -250,9 +255,10 @@ impl Tx {
     /// Writes; answers how many rows it touched.
     pub async fn exec(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<u64> {
         Ok(match self {
-            Self::Sqlite(tx) => {
-                bound!(sqlx::query::<sqlx::Sqlite>(AssertSqlSafe(dialect::sqlite(sql))), args).execute(&mut **tx).await?.rows_affected()
-            }
+            Self::Sqlite(tx) => bound!(sqlx::query::<sqlx::Sqlite>(AssertSqlSafe(dialect::sqlite(sql))), args)
+                .execute(tx.connection()?)
+                .await?
+                .rows_affected(),
             Self::Postgres(tx) => {
                 bound!(sqlx::query::<sqlx::Postgres>(AssertSqlSafe(dialect::postgres(sql))), args).execute(&mut **tx).await?.rows_affected()
             }
@@ -262,7 +268,7 @@ impl Tx {
     /// Several statements without values: schema only.
     async fn raw(&mut self, sql: &'static str) -> Result<()> {
         match self {
-            Self::Sqlite(tx) => sqlx::raw_sql(AssertSqlSafe(dialect::sqlite(sql))).execute(&mut **tx).await.map(|_| ())?,
+            Self::Sqlite(tx) => sqlx::raw_sql(AssertSqlSafe(dialect::sqlite(sql))).execute(tx.connection()?).await.map(|_| ())?,
             Self::Postgres(tx) => sqlx::raw_sql(AssertSqlSafe(dialect::postgres(sql))).execute(&mut **tx).await.map(|_| ())?,
         }
         Ok(())

@@ -78,18 +78,6 @@ pub async fn standing(tx: &mut Tx, people: &Value) -> Result<Vec<Standing>> {
     tx.rows(STANDING, args![people.clone()]).await
 }
 
-const LOAD: &str = "SELECT recipient, agreement,
-    COUNT(CASE WHEN status IN ('matched', 'offered', 'delivered', 'acknowledged', 'accepted') AND progress NOT IN ('won', 'lost', 'disqualified') THEN 1 END),
-    COUNT(CASE WHEN created_at >= $1 THEN 1 END),
-    COUNT(CASE WHEN created_at >= $2 THEN 1 END)
-  FROM shares WHERE created_at >= $3 GROUP BY recipient, agreement";
-
-/// How busy recipients are, per agreement: recipient, agreement, open, since `day`, since `month`.
-/// Shares older than `horizon` do not count.
-pub async fn load(tx: &mut Tx, day: Millis, month: Millis, horizon: Millis) -> Result<Vec<(String, String, i64, i64, i64)>> {
-    tx.rows(LOAD, args![day, month, horizon]).await
-}
-
 const PAUSED: &str = "SELECT DISTINCT partner FROM connections WHERE state = 'paused'";
 
 /// Partners with a paused connection.

@@ -79,6 +79,7 @@ CREATE TABLE cursors (
   lease_until   {int} NOT NULL,
   PRIMARY KEY (connection, object)
 ) {strict};
+CREATE INDEX cursors_due ON cursors (next_poll_at);
 
 -- Work is level-triggered: a hint raises seq, and a row is done only at the seq that was read.
 CREATE TABLE dirty (
@@ -96,7 +97,7 @@ CREATE TABLE dirty (
   claims      {int} NOT NULL,
   PRIMARY KEY (connection, object, remote_id)
 ) {strict};
-CREATE INDEX dirty_due ON dirty (connection, object, due);
+CREATE INDEX dirty_due ON dirty (connection, due);
 
 CREATE TABLE changes (
   id         TEXT PRIMARY KEY,
@@ -229,6 +230,23 @@ CREATE TABLE share_events (
   said_by  TEXT NOT NULL
 ) {strict};
 CREATE INDEX share_events_share ON share_events (share, at);
+
+-- How busy recipients are: shares given per day (days since 1970 in UTC), and under day -1 those open now.
+CREATE TABLE loads (
+  recipient TEXT NOT NULL,
+  agreement TEXT NOT NULL,
+  day       {int} NOT NULL,
+  count     {int} NOT NULL,
+  PRIMARY KEY (recipient, agreement, day)
+) {strict};
+
+-- Leads newly shared per minute, two hours back: what the brake looks at.
+CREATE TABLE shared_minutes (
+  source TEXT NOT NULL,
+  minute {int} NOT NULL,
+  count  {int} NOT NULL,
+  PRIMARY KEY (source, minute)
+) {strict};
 
 -- Unique claims: one person at one recipient, and whatever else only one share may hold.
 CREATE TABLE claims (

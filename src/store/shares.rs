@@ -257,13 +257,6 @@ pub async fn ledger_add(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
     Ok(())
 }
 
-const NEWLY_SHARED: &str = "SELECT COUNT(*) FROM shares WHERE source = $1 AND created_at >= $2";
-
-/// How many leads a partner has shared since a time.
-pub async fn newly_shared(db: &Db, source: &str, since: Millis) -> Result<i64> {
-    Ok(db.row::<(i64,)>(NEWLY_SHARED, args![source, since]).await?.map_or(0, |r| r.0))
-}
-
 const STATUSES: &str = "SELECT status, progress, COUNT(*) FROM shares GROUP BY status, progress ORDER BY status, progress";
 
 /// How many shares stand where: status, progress, count.

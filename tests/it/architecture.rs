@@ -19,7 +19,7 @@ const MODULES: &[(&str, &[&str])] = &[
     // Keys, proof and rows.
     ("vault", &["clock", "errors"]),
     ("ledger", &["clock", "errors", "vault"]),
-    ("store", &["clock", "errors", "ledger"]),
+    ("store", &["clock", "errors", "ledger", "points"]),
     ("people", &["clock", "errors", "model", "store", "vault"]),
     // The way to the vendors.
     ("http", &["clock", "errors", "metrics", "store", "vault", "points"]),

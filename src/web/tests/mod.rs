@@ -16,7 +16,6 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use secrecy::SecretString;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
@@ -126,7 +125,8 @@ impl World {
             vault,
             transport: Transport::default(),
             lines,
-            wake: Notify::new(),
+            wake: crate::context::Wake::default(),
+            raising: crate::store::dirty::Raising::default(),
             public_url: public_url.into(),
         });
         let stopping = CancellationToken::new();

@@ -1,0 +1,164 @@
+//! The one writer of an embedded store. Transactions that wait for it follow one another within one commit, and so within
+//! one sync of the disk; each is a savepoint of its own, and one that is dropped takes nothing of the others with it.
+
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::errors::{Error, Result};
+
+/// A commit is not put off for longer than this for the sake of those who still wait.
+const LONGEST: Duration = Duration::from_millis(8);
+
+/// The way to the writer. Cheap to clone; the writer ends with the last of them.
+#[derive(Clone, Debug)]
+pub struct Writer(mpsc::UnboundedSender<Request>);
+
+#[derive(Debug)]
+enum Request {
+    Turn(oneshot::Sender<Result<Member, String>>),
+    Close(oneshot::Sender<()>),
+}
+
+/// A transaction on the writer; rolled back when dropped without [`Member::commit`].
+#[derive(Debug)]
+pub struct Member {
+    /// Both are there until the end.
+    held: Option<(Box<SqliteConnection>, oneshot::Sender<End>)>,
+}
+
+/// The connection comes back, and with it who waits for the commit; nobody after a rollback.
+type End = (Box<SqliteConnection>, Option<oneshot::Sender<Result<(), String>>>);
+
+impl Writer {
+    /// Opens the store's file for writing.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn open(options: &SqliteConnectOptions) -> Result<Self> {
+        let connection = Box::new(options.connect().await?);
+        let (sender, requests) = mpsc::unbounded_channel();
+        tokio::spawn(write(connection, requests));
+        Ok(Self(sender))
+    }
+
+    /// Waits for a turn.
+    ///
+    /// # Errors
+    /// When the writer has ended, or the store refuses to begin.
+    pub async fn begin(&self) -> Result<Member> {
+        let (reply, turn) = oneshot::channel();
+        self.0.send(Request::Turn(reply)).map_err(|_| ended())?;
+        turn.await.map_err(|_| ended())?.map_err(|why| Error::System(format!("the store cannot be written: {why}")))
+    }
+
+    /// Ends the writer after those who wait before.
+    pub async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.0.send(Request::Close(reply)).is_ok() {
+            let _ = closed.await;
+        }
+    }
+}
+
+impl Member {
+    /// The connection.
+    ///
+    /// # Errors
+    /// Never before the end.
+    pub fn connection(&mut self) -> Result<&mut SqliteConnection> {
+        self.held.as_mut().map(|(connection, _)| &mut **connection).ok_or_else(ended)
+    }
+
+    /// Makes it so: answers when it is on the disk.
+    ///
+    /// # Errors
+    /// When it could not be; nothing of it stays then.
+    pub async fn commit(mut self) -> Result<()> {
+        let (connection, back) = self.held.take().ok_or_else(ended)?;
+        let (done, committed) = oneshot::channel();
+        back.send((connection, Some(done))).map_err(|_| ended())?;
+        committed.await.map_err(|_| ended())?.map_err(|why| Error::System(format!("the store could not keep a transaction: {why}")))
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if let Some((connection, back)) = self.held.take() {
+            let _ = back.send((connection, None));
+        }
+    }
+}
+
+fn ended() -> Error {
+    Error::System("the store's writer has ended: restart leadshare; its log says why".into())
+}
+
+/// Gives one turn after the other, and commits when nobody waits any more or it has been put off for long enough.
+async fn write(mut connection: Box<SqliteConnection>, mut requests: mpsc::UnboundedReceiver<Request>) {
+    let mut close = None;
+    while close.is_none() {
+        let mut next = match requests.recv().await {
+            Some(Request::Turn(reply)) => Some(reply),
+            Some(Request::Close(reply)) => {
+                close = Some(reply);
+                break;
+            }
+            None => break,
+        };
+        // Refused to begin (a full disk, a lost file): whoever asked is told, the next may find it mended.
+        if let Err(error) = run(&mut connection, "BEGIN IMMEDIATE").await {
+            let _ = next.map(|reply| reply.send(Err(error)));
+            continue;
+        }
+        let (began, mut waiting, mut whole) = (Instant::now(), Vec::new(), Ok(()));
+        while let Some(reply) = next.take() {
+            let (back, end) = oneshot::channel();
+            if let Err(error) = run(&mut connection, "SAVEPOINT member").await {
+                let _ = reply.send(Err(error));
+                break;
+            }
+            // With nobody there any more the member comes back at once.
+            let _ = reply.send(Ok(Member { held: Some((connection, back)) }));
+            let Ok((returned, done)) = end.await else { return };
+            connection = returned;
+            let step = match &done {
+                Some(_) => run(&mut connection, "RELEASE member").await,
+                None => run(&mut connection, "ROLLBACK TO member; RELEASE member").await,
+            };
+            waiting.extend(done);
+            if step.is_err() {
+                // SQLite has rolled all of it back by itself (a full disk).
+                whole = step;
+                break;
+            }
+            if began.elapsed() < LONGEST {
+                match requests.try_recv() {
+                    Ok(Request::Turn(reply)) => next = Some(reply),
+                    Ok(Request::Close(reply)) => close = Some(reply),
+                    Err(_) => {}
+                }
+            }
+        }
+        if whole.is_ok() {
+            whole = run(&mut connection, "COMMIT").await;
+        }
+        if whole.is_err() {
+            let _ = run(&mut connection, "ROLLBACK").await;
+        }
+        for done in waiting {
+            let _ = done.send(whole.clone());
+        }
+    }
+    let _ = (*connection).close().await;
+    if let Some(reply) = close {
+        let _ = reply.send(());
+    }
+}
+
+async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), String> {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(|_| ()).map_err(|error| error.to_string())
+}
