@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use leadshare_connectors::sdk::signature::hmac_sha256;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::board::Board;
+use crate::link::Link;
 use crate::people::FIRST_ID;
 use crate::setup::{APP_SECRET, Cast};
 use crate::vendor::Vendor;
@@ -25,10 +24,8 @@ pub struct Generator {
     pub board: Arc<Board>,
     /// Where contacts are entered before their webhook is sent.
     pub vendor: Arc<Vendor>,
-    /// Where webhooks go, in turn.
+    /// Where webhooks go, in turn; the first is the address that they are signed for.
     pub targets: Vec<std::net::SocketAddr>,
-    /// Host and port that webhooks are addressed and signed to.
-    pub public: String,
     /// Events in one webhook.
     pub batch: usize,
     /// Connections.
@@ -69,6 +66,7 @@ impl Generator {
 
     async fn sender(&self, n: usize, pace: Pace, first: usize, start: Instant, end: usize, until: Option<Instant>) -> Result<()> {
         let mut link = Link::open(self.targets[n % self.targets.len()]).await?;
+        let public = self.targets[0].to_string();
         let over = || until.is_some_and(|until| Instant::now() >= until);
         loop {
             if let Pace::Closed { backlog } = pace {
@@ -97,13 +95,12 @@ impl Generator {
             }
             let body = self.body(i);
             loop {
-                let request = request(&self.public, &body);
-                let status = link.post(&request).await?;
-                match status {
+                let request = request(&public, &body);
+                match link.send(&request).await?.0 {
                     200..300 => break,
                     // The vendor sends it again, later than we do.
                     503 => tokio::time::sleep(Duration::from_millis(100)).await,
-                    _ => bail!("a webhook was answered {status}"),
+                    status => bail!("a webhook was answered {status}"),
                 }
             }
             for lead in i..i + self.batch {
@@ -140,35 +137,4 @@ fn request(public: &str, body: &[u8]) -> Vec<u8> {
     .into_bytes();
     request.extend_from_slice(body);
     request
-}
-
-/// One connection of HTTP/1.1, one request at a time: all that a sender needs, at little cost.
-struct Link {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-}
-
-impl Link {
-    async fn open(target: std::net::SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(target).await.with_context(|| format!("no connection to {target}"))?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(4_096) })
-    }
-
-    /// Sends a request and answers the status of the response.
-    async fn post(&mut self, request: &[u8]) -> Result<u16> {
-        self.stream.write_all(request).await?;
-        self.buffer.clear();
-        loop {
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                bail!("the connection was closed");
-            }
-            let Some(head_end) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
-            let head = String::from_utf8_lossy(&self.buffer[..head_end]).to_lowercase();
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length:")).map_or(Ok(0), |n| n.trim().parse::<usize>())?;
-            if self.buffer.len() >= head_end + 4 + length {
-                return head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("not an HTTP answer");
-            }
-        }
-    }
 }

@@ -6,13 +6,19 @@
 
 #![forbid(unsafe_code)]
 
+mod backfill;
+mod bench;
 mod board;
 mod floor;
 mod generator;
+mod idle;
+mod link;
 mod people;
+mod plot;
 mod postgres;
 mod process;
 mod run;
+mod scale;
 mod setup;
 mod vendor;
 mod watch;
@@ -29,6 +35,12 @@ use clap::Parser;
 enum Command {
     /// Leads a second from webhook to record, beside the floor
     Run(run::Options),
+    /// Rows a second from a source's old contacts to the store
+    Backfill(backfill::Options),
+    /// What connections cost while nothing happens
+    Idle(idle::Options),
+    /// What a lead costs with more connections and more leads in the store
+    Scale(scale::Options),
     /// The floor by itself
     #[command(hide = true)]
     Floor {
@@ -76,14 +88,29 @@ impl Drop for Folder {
 }
 
 fn work() -> Result<bool> {
-    match Command::parse() {
-        Command::Floor { listen, vendor, store } => runtime("floor", 2)?.block_on(floor::run(listen, &vendor, &store)).map(|()| true),
-        Command::Run(options) => {
-            let folder = Folder::new(options.keep)?;
-            let (vendor, generator) = (runtime("vendor", 1)?, runtime("generator", 1)?);
-            generator.block_on(run::run(&options, &folder.dir, vendor.handle()))
+    let command = Command::parse();
+    let keep = match &command {
+        Command::Floor { listen, vendor, store } => {
+            return runtime("floor", 2)?.block_on(floor::run(*listen, vendor, store)).map(|()| true);
         }
-    }
+        Command::Run(options) => options.keep,
+        Command::Backfill(options) => options.keep,
+        Command::Idle(options) => options.keep,
+        Command::Scale(options) => options.keep,
+    };
+    let folder = Folder::new(keep)?;
+    // Threads of their own, by whose names their CPU time is told apart.
+    let (vendor, generator) = (runtime("vendor", 1)?, runtime("generator", 1)?);
+    let (dir, vendor) = (&folder.dir, vendor.handle());
+    generator.block_on(async {
+        match &command {
+            Command::Floor { .. } => Ok(true),
+            Command::Run(options) => run::run(options, dir, vendor).await,
+            Command::Backfill(options) => backfill::run(options, dir, vendor).await,
+            Command::Idle(options) => idle::run(options, dir, vendor).await,
+            Command::Scale(options) => scale::run(options, dir, vendor).await,
+        }
+    })
 }
 
 fn main() -> ExitCode {

@@ -23,20 +23,30 @@ const PLACES: [(&str, &str, &str); 3] =
     [("Germany", "030 901820", "MANUFACTURING"), ("Netherlands", "020 624 1111", "RETAIL"), ("Austria", "01 58858", "LOGISTICS")];
 
 /// Writes the properties of lead `i` of a source as JSON. `choice` is the recipient that the person
-/// ticked, `acted` when, and `modified` the record's last change, both in RFC 3339.
-pub fn write_properties(out: &mut String, i: usize, source: usize, choice: usize, acted: &str, modified: &str) {
+/// ticked, if any, `acted` when, and `modified` the record's last change, both in RFC 3339.
+pub fn write_properties(out: &mut String, i: usize, source: usize, choice: Option<usize>, acted: &str, modified: &str) {
     let (first, last, company) = (FIRST[i % 12], LAST[i / 12 % 11], COMPANY[i / 132 % 9]);
     let (country, phone, industry) = PLACES[i % 3];
-    let slug = company.to_lowercase().replace(' ', "-");
     let number = i / 40 + 1;
+    let email = format!("{first}.{last}.{i}@{company}-{number}.example").to_lowercase().replace(' ', "-");
     // Writing into a String cannot fail.
     let _ = write!(
         out,
-        r#"{{"email":"{}.{}.{i}@{slug}-{number}.example","firstname":"{first}","lastname":"{last}","phone":"{phone}","jobtitle":"Head of Operations","company":"{company} {number}","country":"{country}","industry":"{industry}","numemployees":"100-500","ls_need":"Set-up help","ls_timeframe":"This quarter","recent_conversion_date":"{acted}","ls_partner_choice":"Recipient {choice}","ls_notice":"help-{source}","ls_consent_at":"{acted}","ls_consent_source":"FORM","ls_consented_email":"{}.{}.{i}@{slug}-{number}.example","ls_consented_phone":"{phone}","ls_double_opt_in_at":"{acted}","ls_form_url":"https://source.example/help","ls_under_18":null,"hs_email_optout":null,"hs_merged_object_ids":null,"leadshare_id":null,"lastmodifieddate":"{modified}"}}"#,
-        first.to_lowercase(),
-        last.to_lowercase(),
-        first.to_lowercase(),
-        last.to_lowercase(),
+        r#"{{"email":"{email}","firstname":"{first}","lastname":"{last}","phone":"{phone}","jobtitle":"Head of Operations","company":"{company} {number}","country":"{country}","industry":"{industry}","numemployees":"100-500","ls_need":"Set-up help","ls_timeframe":"This quarter","recent_conversion_date":"{acted}","#
+    );
+    let _ = match choice {
+        Some(recipient) => write!(
+            out,
+            r#""ls_partner_choice":"Recipient {recipient}","ls_notice":"help-{source}","ls_consent_at":"{acted}","ls_consent_source":"FORM","ls_consented_email":"{email}","ls_consented_phone":"{phone}","ls_double_opt_in_at":"{acted}","#
+        ),
+        None => write!(
+            out,
+            r#""ls_partner_choice":null,"ls_notice":null,"ls_consent_at":null,"ls_consent_source":null,"ls_consented_email":null,"ls_consented_phone":null,"ls_double_opt_in_at":null,"#
+        ),
+    };
+    let _ = write!(
+        out,
+        r#""ls_form_url":"https://source.example/help","ls_under_18":null,"hs_email_optout":null,"hs_merged_object_ids":null,"leadshare_id":null,"lastmodifieddate":"{modified}"}}"#
     );
 }
 

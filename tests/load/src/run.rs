@@ -1,6 +1,5 @@
 //! `run`: how many leads a second, how fast acknowledged, how long on the way, beside the floor.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,12 +9,13 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use tokio::runtime::Handle;
 
+use crate::bench::{Bench, Served, StoreKind, print, rounded};
 use crate::board::{Board, quantile};
 use crate::generator::{Generator, Pace};
 use crate::postgres::Server;
-use crate::process::{Process, cpu_of_threads, daemon_binary, free_port};
-use crate::setup::{Cast, Setup};
-use crate::vendor::Vendor;
+use crate::process::{Process, free_port};
+use crate::setup::Cast;
+use crate::vendor::Manner;
 use crate::watch;
 
 /// What can be chosen.
@@ -59,21 +59,6 @@ pub struct Options {
     pub keep: bool,
 }
 
-/// A store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum StoreKind {
-    /// One file, `synchronous=FULL`.
-    Sqlite,
-    /// A server of its own, `fsync` on.
-    Postgres,
-}
-
-impl StoreKind {
-    fn name(self) -> &'static str {
-        if self == Self::Sqlite { "sqlite" } else { "postgres" }
-    }
-}
-
 /// What came out.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -103,11 +88,6 @@ pub struct Report {
     vendor_calls_not_served: u64,
 }
 
-fn rounded(value: f64, digits: i32) -> f64 {
-    let scale = 10f64.powi(digits);
-    (value * scale).round() / scale
-}
-
 /// Runs and prints; false when a lead was lost or doubled.
 pub async fn run(options: &Options, dir: &Path, vendor_runtime: &Handle) -> Result<bool> {
     if options.replicas != 1 && options.store == StoreKind::Sqlite {
@@ -116,14 +96,8 @@ pub async fn run(options: &Options, dir: &Path, vendor_runtime: &Handle) -> Resu
     if options.batch == 0 || options.batch > 100 || options.backlog < options.batch || options.sources == 0 || options.recipients == 0 {
         bail!("--batch is 1 to 100 and at most --backlog; there is at least one source and one recipient");
     }
-    let cast = Cast { sources: options.sources, recipients: options.recipients, each: options.recipients.min(3) };
-    let server = match options.store {
-        StoreKind::Sqlite => None,
-        StoreKind::Postgres => {
-            watch::say("starting PostgreSQL");
-            Some(Server::start(free_port()?.port())?)
-        }
-    };
+    let cast = Cast { sources: options.sources, recipients: options.recipients, each: options.recipients.min(3), active: options.sources };
+    let server = options.store.server()?;
     let floor = if options.quick { None } else { Some(floor(options, cast, dir, server.as_ref(), vendor_runtime).await?) };
     let report = daemon(options, cast, dir, server.as_ref(), vendor_runtime, floor).await?;
     print(&report, options.json)?;
@@ -135,29 +109,6 @@ fn room(options: &Options) -> usize {
     options.leads.unwrap_or(options.seconds as usize * 40_000) * 2 + 10_000
 }
 
-async fn served(cast: Cast, leads: usize, vendor_runtime: &Handle) -> Result<(Arc<Board>, Arc<Vendor>, SocketAddr)> {
-    let board = Arc::new(Board::new(leads));
-    let vendor = Vendor::new(cast, board.clone(), 200);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?.into_std()?;
-    let address = listener.local_addr()?;
-    let own = vendor.clone();
-    vendor_runtime.spawn(async move { own.serve(tokio::net::TcpListener::from_std(listener)?).await });
-    Ok((board, vendor, address))
-}
-
-fn generator(options: &Options, cast: Cast, board: &Arc<Board>, vendor: &Arc<Vendor>, targets: Vec<SocketAddr>) -> Arc<Generator> {
-    let public = targets[0].to_string();
-    Arc::new(Generator {
-        cast,
-        board: board.clone(),
-        vendor: vendor.clone(),
-        targets,
-        public,
-        batch: options.batch,
-        senders: options.senders,
-    })
-}
-
 /// How long and how many leads the phase at full speed, or a part of it, lasts.
 fn extent(options: &Options, board: &Board, part: u32) -> (usize, Option<Duration>) {
     match options.leads {
@@ -167,21 +118,20 @@ fn extent(options: &Options, board: &Board, part: u32) -> (usize, Option<Duratio
 }
 
 async fn floor(options: &Options, cast: Cast, dir: &Path, server: Option<&Server>, vendor_runtime: &Handle) -> Result<f64> {
-    let (board, vendor, address) = served(cast, room(options), vendor_runtime).await?;
+    let Served { board, vendor, url } = Served::start(cast, Manner::LOAD, room(options), vendor_runtime).await?;
     let store = match server {
         Some(server) => server.database("floor")?,
         None => format!("sqlite:{}", dir.join("floor.db").display()),
     };
     let listen = free_port()?;
     let program = std::env::current_exe()?;
-    let (listen_text, vendor_text) = (listen.to_string(), format!("http://{address}"));
-    let mut process =
-        Process::start("floor", dir, &program, &["floor", "--listen", &listen_text, "--vendor", &vendor_text, "--store", &store])?;
+    let args = ["floor", "--listen", &listen.to_string(), "--vendor", &url, "--store", &store];
+    let mut process = Process::start("floor", dir, &program, &args)?;
     process.listens(listen, Duration::from_secs(20)).await?;
-    let generator = generator(options, cast, &board, &vendor, vec![listen]);
+    let generator =
+        Arc::new(Generator { cast, board: board.clone(), vendor, targets: vec![listen], batch: options.batch, senders: options.senders });
     let closed = Pace::Closed { backlog: options.backlog };
-    let end = board.counts().sent + 2_000;
-    generator.send(closed, end, None).await?;
+    generator.send(closed, 2_000, None).await?;
     watch::arrived(&board, "floor, warming up").await;
     let (end, time) = extent(options, &board, 2);
     let bar = watch::Bar::start(&board, "floor");
@@ -202,58 +152,28 @@ async fn daemon(
     vendor_runtime: &Handle,
     floor: Option<f64>,
 ) -> Result<Report> {
-    let (board, vendor, address) = served(cast, room(options), vendor_runtime).await?;
-    let store = server.map(|server| server.database("load")).transpose()?;
-    let setup = Setup { dir: dir.join("daemon"), cast, store, vendor: format!("http://{address}"), poll_every: None };
-    setup.write_files()?;
-    let mut targets = Vec::new();
-    for _ in 0..options.replicas {
-        targets.push(free_port()?);
-    }
-    let public = targets[0].to_string();
-    let mut daemons = Vec::new();
-    for (n, target) in targets.iter().enumerate() {
-        let name = format!("daemon-{n}");
-        let config = setup.write_config(&name, &target.to_string(), &public)?;
-        if n == 0 {
-            watch::say("connecting the partners");
-            setup.connect(&config).await?;
-        }
-        let config = config.display().to_string();
-        daemons.push(Process::start(&name, &setup.dir, &daemon_binary()?, &["--config", &config, "run"])?);
-    }
-    for (daemon, target) in daemons.iter_mut().zip(&targets) {
-        daemon.listens(*target, Duration::from_mins(1)).await?;
-    }
-    let generator = generator(options, cast, &board, &vendor, targets);
+    let served = Served::start(cast, Manner::LOAD, room(options), vendor_runtime).await?;
+    let mut bench = Bench::new(cast, served, dir, server, options.replicas, None).await?;
+    bench.start().await?;
+    let (board, calls) = (bench.served.board.clone(), &bench.served.vendor.calls);
+    let generator = bench.generator(options.senders, options.batch);
     let closed = Pace::Closed { backlog: options.backlog };
 
     let bar = watch::Bar::start(&board, "warming up");
-    generator.send(closed, board.counts().sent + 1_000 / options.batch * options.batch, None).await?;
+    generator.send(closed, 1_000 / options.batch * options.batch, None).await?;
     let warm = watch::arrived(&board, "warming up").await;
     bar.finish();
     if !warm {
-        for daemon in &daemons {
-            watch::say(&daemon.last_words());
-        }
-        bail!("the daemon delivers nothing any more: {:?}", board.counts());
+        bail!("the daemon delivers nothing any more: {:?} {}", board.counts(), bench.last_words());
     }
 
-    let cpu = || {
-        let daemons: f64 = daemons.iter().map(Process::cpu).sum();
-        [daemons, cpu_of_threads("vendor"), cpu_of_threads("generator"), server.map_or(0.0, Server::cpu)]
-    };
-    let calls = || {
-        let calls = &vendor.calls;
-        [&calls.read, &calls.upsert, &calls.update, &calls.search].iter().map(|c| c.load(Ordering::Relaxed)).sum::<u64>()
-    };
-    let (before, calls_before) = (cpu(), calls());
+    let (before, calls_before) = (bench.cpu(server), calls.served());
     let (end, time) = extent(options, &board, 1);
     let bar = watch::Bar::start(&board, "full speed");
     let full = generator.send(closed, end, time).await?;
     watch::arrived(&board, "full speed").await;
     bar.finish();
-    let (after, calls_after) = (cpu(), calls());
+    let (after, calls_after) = (bench.cpu(server), calls.served());
     let rate = board.rate(full.start, full.end);
     let thousands = full.len().max(1) as f64 / 1e3;
     let used = |n: usize| rounded((after[n] - before[n]) / thousands, 4);
@@ -262,19 +182,15 @@ async fn daemon(
     if !options.quick {
         let bar = watch::Bar::start(&board, "half load");
         let (end, time) = extent(options, &board, 2);
-        // Answers may be slow at first; more connections keep the rate.
         half = generator.send(Pace::Open { rate: rate / 2.0 }, end, time).await?;
         watch::arrived(&board, "half load").await;
         bar.finish();
     }
     let (acks, ways) = (board.ack_times(half.start, half.end), board.way_times(half.start, half.end));
-    let counts = board.counts();
-    let rss: Vec<(f64, f64)> = daemons.iter().map(Process::rss).collect();
-    for daemon in &daemons {
-        let words = daemon.last_words();
-        if !words.is_empty() {
-            watch::say(&words);
-        }
+    let (counts, (rss, rss_end)) = (board.counts(), bench.rss());
+    let words = bench.last_words();
+    if !words.is_empty() {
+        watch::say(&words);
     }
     Ok(Report {
         store: options.store.name(),
@@ -290,8 +206,8 @@ async fn daemon(
         end_to_end_p99_ms: rounded(quantile(&ways, 0.99), 1),
         full_load_ack_p99_ms: rounded(quantile(&board.ack_times(full.start, full.end), 0.99), 2),
         full_load_end_to_end_p50_ms: rounded(quantile(&board.way_times(full.start, full.end), 0.5), 1),
-        rss_mib: rounded(rss.iter().map(|r| r.0).fold(0.0, f64::max), 1),
-        rss_end_mib: rounded(rss.iter().map(|r| r.1).fold(0.0, f64::max), 1),
+        rss_mib: rounded(rss, 1),
+        rss_end_mib: rounded(rss_end, 1),
         lost: board.lost(),
         doubled: counts.doubled,
         elsewhere: counts.elsewhere,
@@ -300,18 +216,6 @@ async fn daemon(
         generator_cpu_s_per_1000: used(2),
         store_cpu_s_per_1000: used(3),
         vendor_calls_per_1000: rounded((calls_after - calls_before) as f64 / thousands, 1),
-        vendor_calls_not_served: vendor.calls.other.load(Ordering::Relaxed),
+        vendor_calls_not_served: calls.other.load(Ordering::Relaxed),
     })
-}
-
-fn print(report: &Report, json: bool) -> Result<()> {
-    let value = serde_json::to_value(report)?;
-    if json {
-        println!("{value}");
-        return Ok(());
-    }
-    for (name, value) in value.as_object().into_iter().flatten() {
-        println!("{name:32} {}", value.to_string().trim_matches('"'));
-    }
-    Ok(())
 }

@@ -26,17 +26,19 @@ pub struct Cast {
     pub recipients: usize,
     /// Recipients that each source has an agreement with.
     pub each: usize,
+    /// Sources that people fill in forms at; nothing happens at the others.
+    pub active: usize,
 }
 
 impl Cast {
     /// The source of lead `i`.
     pub fn source(&self, i: usize) -> usize {
-        i % self.sources
+        i % self.active
     }
 
     /// The recipient that lead `i` ticked.
     pub fn recipient(&self, i: usize) -> usize {
-        (self.source(i) + i / self.sources % self.each) % self.recipients
+        (self.source(i) + i / self.active % self.each) % self.recipients
     }
 
     /// The portal of a source.
@@ -80,7 +82,7 @@ pub struct Setup {
     /// Where the vendor process listens, `http://…`.
     pub vendor: String,
     /// `poll_every` of the connections, where it is not the vendor's usual one.
-    pub poll_every: Option<&'static str>,
+    pub poll_every: Option<String>,
 }
 
 const SOURCE_MAPPING: &str = include_str!("../files/source.toml");
@@ -103,7 +105,7 @@ impl Setup {
         self.write("program/lists/named-accounts.csv", "domain,company\nbigbank.example,Big Bank\n")?;
         self.write("program/messages/art14.md", "We received your details from the partner that you asked to introduce us.\n")?;
         self.write("program/messages/introduction.md", "Hello, you asked for help with the set-up.\n")?;
-        let Cast { sources, recipients, each } = self.cast;
+        let Cast { sources, recipients, each, .. } = self.cast;
         for r in 0..recipients {
             self.write(&format!("program/partners/recipient-{r}.toml"), &partner(&format!("Recipient {r}"), &format!("recipient-{r}")))?;
             self.write(&format!("mappings/recipient-{r}.toml"), &RECIPIENT_MAPPING.replace("RECIPIENT", &format!("recipient-{r}")))?;
@@ -153,7 +155,7 @@ impl Setup {
             if role == "source" {
                 text.push_str("share_from = 2026-01-01\n");
             }
-            if let Some(every) = self.poll_every {
+            if let Some(every) = &self.poll_every {
                 let _ = writeln!(text, "poll_every = \"{every}\"");
             }
         }

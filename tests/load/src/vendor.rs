@@ -14,7 +14,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use leadshare::clock::{Clock, Millis, rfc3339};
+use leadshare::clock::{Clock, HOUR, Millis, rfc3339};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -26,6 +26,20 @@ use crate::setup::{Cast, Side};
 const FIRST_RECORD: u64 = 5_000_000_000;
 const UNKNOWN: (StatusCode, &str) = (StatusCode::NOT_FOUND, r#"{"status":"error","category":"OBJECT_NOT_FOUND","message":"not found"}"#);
 
+/// How the vendor behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    /// Most rows of one search page.
+    pub page: usize,
+    /// How many of a hundred people ticked a partner.
+    pub ticked: usize,
+}
+
+impl Manner {
+    /// Pages as HubSpot has them; everybody wants to be shared.
+    pub const LOAD: Self = Self { page: 200, ticked: 100 };
+}
+
 /// One process for all partners' systems.
 pub struct Vendor {
     cast: Cast,
@@ -34,8 +48,7 @@ pub struct Vendor {
     /// Contacts of each source, oldest first.
     sources: Vec<Mutex<Vec<(Millis, usize)>>>,
     recipients: Vec<Mutex<Portal>>,
-    /// Most rows of one search page.
-    page: usize,
+    manner: Manner,
     /// Requests by kind.
     pub calls: Calls,
 }
@@ -53,6 +66,15 @@ pub struct Calls {
     pub search: AtomicU64,
     /// Whatever is not served: none should be.
     pub other: AtomicU64,
+    /// When the first search came, by the board's clock.
+    pub first_search: AtomicU64,
+}
+
+impl Calls {
+    /// All that were served.
+    pub fn served(&self) -> u64 {
+        [&self.read, &self.upsert, &self.update, &self.search].iter().map(|c| c.load(Ordering::Relaxed)).sum()
+    }
 }
 
 #[derive(Default)]
@@ -127,15 +149,15 @@ fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Vendor {
-    /// Systems for these partners; `page` is the most that a search answers at once.
-    pub fn new(cast: Cast, board: Arc<Board>, page: usize) -> Arc<Self> {
+    /// Systems for these partners.
+    pub fn new(cast: Cast, board: Arc<Board>, manner: Manner) -> Arc<Self> {
         Arc::new(Self {
             cast,
             board,
             clock: Clock::system(),
             sources: (0..cast.sources).map(|_| Mutex::default()).collect(),
             recipients: (0..cast.recipients).map(|_| Mutex::default()).collect(),
-            page,
+            manner,
             calls: Calls::default(),
         })
     }
@@ -148,6 +170,14 @@ impl Vendor {
         now
     }
 
+    /// Contacts that were there before, `leads` of them, the last one an hour ago.
+    pub fn enter_before(&self, leads: usize) {
+        let end = self.clock.now() - HOUR;
+        for i in 0..leads {
+            held(&self.sources[self.cast.source(i)]).push((end - (leads - i) as Millis, i));
+        }
+    }
+
     /// Serves until the process ends.
     pub async fn serve(self: Arc<Self>, listener: tokio::net::TcpListener) -> std::io::Result<()> {
         axum::serve(listener, Router::new().fallback(answer).with_state(self)).await
@@ -155,8 +185,9 @@ impl Vendor {
 
     fn write_contact(&self, out: &mut String, i: usize, modified: Millis) {
         let when = rfc3339(modified);
+        let choice = (i % 100 < self.manner.ticked).then(|| self.cast.recipient(i));
         let _ = write!(out, r#"{{"id":"{}","properties":"#, FIRST_ID + i as u64);
-        write_properties(out, i, self.cast.source(i), self.cast.recipient(i), &when, &when);
+        write_properties(out, i, self.cast.source(i), choice, &when, &when);
         let _ = write!(out, r#","createdAt":"{when}","updatedAt":"{when}","archived":false}}"#);
     }
 
@@ -171,7 +202,7 @@ impl Vendor {
                     let i = id.id.parse::<u64>().ok().and_then(|id| id.checked_sub(FIRST_ID)).map(|i| i as usize);
                     // Rows are entered nearly in the order of their numbers, so it is near its place.
                     let Some(i) = i.filter(|i| self.cast.source(*i) == s) else { continue };
-                    let near = (i / self.cast.sources).min(rows.len().saturating_sub(1));
+                    let near = (i / self.cast.active).min(rows.len().saturating_sub(1));
                     let around = near.saturating_sub(4_096)..(near + 4_096).min(rows.len());
                     let found = rows.get(near).filter(|r| r.1 == i).or_else(|| rows[around].iter().find(|r| r.1 == i));
                     if let Some((modified, _)) = found {
@@ -244,7 +275,7 @@ impl Vendor {
         let from = same.or_else(|| asked.bound("lastmodifieddate", "GTE")).unwrap_or(i64::MIN);
         let until = same.or_else(|| asked.bound("lastmodifieddate", "LTE")).unwrap_or(i64::MAX);
         let after = asked.bound("hs_object_id", "GT").unwrap_or(i64::MIN);
-        let limit = asked.limit.min(self.page);
+        let limit = asked.limit.min(self.manner.page);
         let mut out = String::from(r#"{"total":0,"results":["#);
         // One time is asked for by id, in the order of ids.
         let window = |rows: &[(Millis, usize)], id: &dyn Fn(usize) -> i64, current: &dyn Fn(&(Millis, usize)) -> bool| {
@@ -325,6 +356,7 @@ impl Vendor {
             }
             (Some("/search"), _) => {
                 count(&self.calls.search);
+                let _ = self.calls.first_search.compare_exchange(0, self.board.now(), Ordering::Relaxed, Ordering::Relaxed);
                 self.search(side, body)
             }
             // The list of archived records: nobody removes any.
