@@ -29,7 +29,7 @@ use crate::model::ChangeOutcome;
 use crate::points;
 use crate::rules::Rules;
 use crate::store::dirty::{self, Dirty};
-use crate::store::{connections, leads, loads};
+use crate::store::{claims, connections, leads, loads};
 
 /// One turn of a connection: everything that is due, once. Answers whether anything was done.
 ///
@@ -117,7 +117,7 @@ async fn keep(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, batc
         let message = format!(
             "a record of {} could not be taken in {} times and was set aside: see `leadshare lead show`",
             line.name(),
-            intake::read::MAX_CLAIMS
+            claims::MAX_CLAIMS
         );
         connections::raise_alert(&mut tx, &ctx.clock.id(), line.name(), "intake.set_aside", &message, now).await?;
     }

@@ -6,6 +6,7 @@ use leadshare_connectors::sdk::{Fields, Item};
 use serde_json::{Value, json};
 
 use super::{About, Prepared};
+use crate::clock::Millis;
 use crate::context::Context;
 use crate::errors::Result;
 use crate::http::line::Line;
@@ -17,7 +18,7 @@ use crate::shares::stand;
 use crate::store::deliveries::{self, Delivery};
 use crate::store::{leads, shares};
 
-/// Prepares claimed news. What the record already says is done without a request.
+/// Prepares claimed news. What the record already says is done without a request. Second is when it was prepared.
 pub(super) async fn prepare(
     ctx: &Context,
     rules: &Rules,
@@ -25,9 +26,9 @@ pub(super) async fn prepare(
     mapping: &Mapping,
     lease: &str,
     claimed: Vec<Delivery>,
-) -> Result<Vec<Prepared>> {
+) -> Result<(Vec<Prepared>, Millis)> {
     if claimed.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), 0));
     }
     let now = ctx.clock.now();
     let mut tx = ctx.db.begin().await?;
@@ -79,7 +80,7 @@ pub(super) async fn prepare(
     deliveries::end(&mut tx, "back", &Value::from(ends)).await?;
     let held = Value::from(first.iter().map(|p| json!([p.delivery.share])).collect::<Vec<_>>());
     if deliveries::still_held(&mut tx, "back", lease, &held, now + 60_000).await? != first.len() as i64 {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), now));
     }
     deliveries::intend(
         &mut tx,
@@ -91,5 +92,5 @@ pub(super) async fn prepare(
     .await?;
     tx.commit().await?;
     points::at("delivery.intended").await;
-    Ok(first)
+    Ok((first, now))
 }

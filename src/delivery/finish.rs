@@ -141,6 +141,12 @@ pub(super) async fn finish(
             }
         }
     }
+    // Whoever took a delivery over has an intent of its own: what we know of ours must not end that one.
+    let held = deliveries::held(&mut tx, way.word(), lease, &ids).await?;
+    let ours = |row: &Value| held.iter().any(|share| row[0] == share.as_str());
+    for rows in [&mut settled, &mut doubtful, &mut ends] {
+        rows.retain(ours);
+    }
     shares::land(&mut tx, line.name(), &Value::from(landed), now).await?;
     for (id, fields) in noted {
         note_written(&mut tx, line, mapping.object(), &id, fields).await?;
@@ -172,7 +178,9 @@ pub(super) async fn settled(ctx: &Context, line: &Line, lease: &str, written: Ve
     let now = ctx.clock.now();
     let mut tx = ctx.db.begin().await?;
     let (mut landed, mut known, mut later) = (vec![], vec![], vec![]);
-    for w in &written {
+    let ids = Value::from(written.iter().map(|w| json!([w.prepared.about.share.id])).collect::<Vec<_>>());
+    let held = deliveries::held(&mut tx, "out", lease, &ids).await?;
+    for w in written.iter().filter(|w| held.contains(&w.prepared.about.share.id)) {
         let (share, delivery) = (&w.prepared.about.share, &w.prepared.delivery);
         let until = match (&w.result, stopped) {
             (Some(ItemResult::Written { id, made, .. }), _) => {

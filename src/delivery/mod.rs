@@ -22,14 +22,13 @@ use crate::http::talk::{Ended, Sink, drive};
 use crate::mapping::Mapping;
 use crate::points;
 use crate::rules::Rules;
+use crate::store::claims;
 use crate::store::deliveries::{self, Delivery};
 
 /// How long a claim lasts.
 const LEASE: Millis = 2 * MINUTE;
 /// A write starts within this time after its gates were checked, or starts over.
 const GATES_HOLD: Millis = 5 * SECOND;
-/// Claims without an end before a delivery is set aside.
-const MAX_CLAIMS: i64 = 5;
 /// Most deliveries claimed at once.
 const BATCH: usize = 100;
 
@@ -97,6 +96,11 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
         return Ok(false);
     }
     points::at("delivery.claimed").await;
+    let (claimed, rest) = claims::alone(claimed, |d| d.claims);
+    if !rest.is_empty() {
+        let rest = Value::from(rest.iter().map(|d| json!([d.share])).collect::<Vec<_>>());
+        deliveries::give_back(&ctx.db, way.word(), &lease, &rest, now).await?;
+    }
     let Some(mapping) = rules.of(line.name()).first() else {
         let later = Value::from(claimed.iter().map(|d| json!([d.share, now + 10 * MINUTE, d.attempts, "no_mapping"])).collect::<Vec<_>>());
         let mut tx = ctx.db.begin().await?;
@@ -104,7 +108,7 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
         tx.commit().await?;
         return Ok(false);
     };
-    let (poison, claimed): (Vec<Delivery>, Vec<Delivery>) = claimed.into_iter().partition(|d| d.claims > MAX_CLAIMS);
+    let (poison, claimed): (Vec<Delivery>, Vec<Delivery>) = claimed.into_iter().partition(|d| d.claims > claims::MAX_CLAIMS);
     finish::set_aside(ctx, way, &poison).await?;
 
     let safety = line.manifest().write.safety;
@@ -113,11 +117,11 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
         claimed.into_iter().partition(|d| d.intent.is_some() && safety != WriteSafety::UniqueKey && way == Way::Out);
     settle(ctx, line, mapping, &lease, doubtful).await?;
 
-    let prepared = match way {
+    let (prepared, checked) = match way {
         Way::Out => {
-            let (prepared, unsettled) = out::prepare(ctx, rules, line, mapping, &lease, clear).await?;
+            let (prepared, unsettled, checked) = out::prepare(ctx, rules, line, mapping, &lease, clear).await?;
             settle(ctx, line, mapping, &lease, unsettled).await?;
-            prepared
+            (prepared, checked)
         }
         Way::Back => back::prepare(ctx, rules, line, mapping, &lease, clear).await?,
     };
@@ -131,7 +135,7 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
         marker_field: mapping.marker_field(line.manifest()).to_owned(),
         items: prepared.iter().map(|p| p.item.clone()).collect(),
     };
-    let (mut results, stopped, touched) = talk(ctx, line, &op, Terms { deadline: Some(started + GATES_HOLD), ..Terms::TURN }).await?;
+    let (mut results, stopped, touched) = talk(ctx, line, &op, Terms { deadline: Some(checked + GATES_HOLD), ..Terms::TURN }).await?;
     points::at("delivery.sent").await;
     let written = prepared
         .into_iter()

@@ -6,7 +6,7 @@ use leadshare_connectors::sdk::{Fields, Item, Op, Output};
 use serde_json::{Value, json};
 
 use super::{About, Prepared};
-use crate::clock::SECOND;
+use crate::clock::{Millis, SECOND};
 use crate::context::Context;
 use crate::decide;
 use crate::entries::Entries;
@@ -53,7 +53,8 @@ async fn load(tx: &mut Tx, ctx: &Context, line: &Line, claimed: &[Delivery]) -> 
 }
 
 /// Prepares claimed deliveries. Those that may not, or need not, be sent are ended or done here; those
-/// that were taken back while their create is in doubt come back second, to be looked for first.
+/// that were taken back while their create is in doubt come back second, to be looked for first. Third is
+/// when the gates were checked.
 pub(super) async fn prepare(
     ctx: &Context,
     rules: &Rules,
@@ -61,9 +62,9 @@ pub(super) async fn prepare(
     mapping: &Mapping,
     lease: &str,
     claimed: Vec<Delivery>,
-) -> Result<(Vec<Prepared>, Vec<Delivery>)> {
+) -> Result<(Vec<Prepared>, Vec<Delivery>, Millis)> {
     if claimed.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok((Vec::new(), Vec::new(), 0));
     }
     let current = adopted(ctx, line, mapping, &claimed).await?;
     let now = ctx.clock.now();
@@ -186,14 +187,14 @@ pub(super) async fn prepare(
     let held = Value::from(prepared.iter().map(|p| json!([p.delivery.share])).collect::<Vec<_>>());
     // A lease that has nearly run out is not begun with: another worker may hold it by the time we send.
     if deliveries::still_held(&mut tx, "out", lease, &held, now + 60 * SECOND).await? != prepared.len() as i64 {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok((Vec::new(), Vec::new(), now));
     }
     deliveries::later(&mut tx, "out", lease, &Value::from(waiting)).await?;
     deliveries::intend(&mut tx, "out", line.name(), &Value::from(intents), now).await?;
     entries.write(&mut tx, ctx).await?;
     tx.commit().await?;
     points::at("delivery.intended").await;
-    Ok((prepared, unsettled))
+    Ok((prepared, unsettled, now))
 }
 
 /// What we have written into a person's record so far.

@@ -13,14 +13,13 @@ use crate::http::line::Line;
 use crate::http::talk::{Ended, NoSink, drive};
 use crate::mapping::Mapping;
 use crate::points;
+use crate::store::claims;
 use crate::store::dirty::{self, Dirty};
 use crate::store::shares::{self, RemotePerson};
 use crate::store::{connections, deliveries};
 
 /// How long a claim lasts; a worker that died leaves its hints to others after that.
 const LEASE: Millis = 2 * MINUTE;
-/// A hint claimed this often without an end is set aside: something about it breaks us.
-pub const MAX_CLAIMS: i64 = 5;
 
 /// What a batch of hints turned out to be about.
 #[derive(Default)]
@@ -53,6 +52,8 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping) -> Result<Optio
         return Ok(None);
     }
     points::at("hints.claimed").await;
+    let (claimed, rest) = claims::alone(claimed, |d| d.claims);
+    dirty::snooze(&ctx.db, line.name(), object, &lease, &rest.iter().collect::<Vec<_>>(), now, true).await?;
     let share_from = connections::one(&ctx.db, line.name()).await?.and_then(|c| c.share_from);
     let mut batch = Batch { lease: lease.clone(), share_from, ..Batch::default() };
     let ids = Value::from(claimed.iter().map(|d| json!([d.remote_id])).collect::<Vec<_>>());
@@ -64,7 +65,7 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping) -> Result<Optio
 
     let (mut follow, mut others) = (Vec::new(), Vec::new());
     for hint in claimed {
-        if hint.claims > MAX_CLAIMS {
+        if hint.claims > claims::MAX_CLAIMS {
             batch.poison.push(hint);
         } else if let Some(person) = ours.remove(&hint.remote_id) {
             follow.push((hint, person));

@@ -98,6 +98,21 @@ pub async fn claim(
     Ok(claimed)
 }
 
+const GIVE_BACK: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, due = $4, claims = claims - 1
+  WHERE way = $1 AND lease = $2 AND share IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT)))";
+
+/// Gives claims back that nothing was done with (`[[share], …]`).
+pub async fn give_back(db: &Db, way: &str, lease: &str, shares: &Value, now: Millis) -> Result<()> {
+    db.exec(GIVE_BACK, args![way, lease, shares.clone(), now]).await.map(|_| ())
+}
+
+const RELEASE_ALL: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, due = $1 WHERE lease_until > $1";
+
+/// Gives back every claim: for the only daemon of a store, whose claims at its start are a dead one's.
+pub async fn release_all(db: &Db, now: Millis) -> Result<u64> {
+    db.exec(RELEASE_ALL, args![now]).await
+}
+
 const ADD_INTENTS: &str = "INSERT INTO intents (share, way, connection, creates, state, sent_at)
   SELECT value ->> 0, $2, $3, CAST(value ->> 1 AS BIGINT), 'sent', $4 FROM json_each(CAST($1 AS TEXT)) WHERE true
   ON CONFLICT (share, way) DO UPDATE SET state = 'sent', sent_at = excluded.sent_at, creates = excluded.creates";
@@ -112,6 +127,14 @@ const STILL_HELD: &str = "SELECT COUNT(*) FROM deliveries WHERE way = $1 AND lea
 /// How many of these deliveries (`[[share], …]`) are still held under a lease.
 pub async fn still_held(tx: &mut Tx, way: &str, lease: &str, shares: &Value, now: Millis) -> Result<i64> {
     Ok(tx.rows::<(i64,)>(STILL_HELD, args![way, lease, shares.clone(), now]).await?.first().map_or(0, |r| r.0))
+}
+
+const HELD: &str =
+    "SELECT share FROM deliveries WHERE way = $1 AND lease = $2 AND share IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT)))";
+
+/// Which of these deliveries (`[[share], …]`) nobody else has taken over, however late it is.
+pub async fn held(tx: &mut Tx, way: &str, lease: &str, shares: &Value) -> Result<Vec<String>> {
+    Ok(tx.rows::<(String,)>(HELD, args![way, lease, shares.clone()]).await?.into_iter().map(|(share,)| share).collect())
 }
 
 const IN_DOUBT: &str =

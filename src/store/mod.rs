@@ -5,6 +5,7 @@
 //! while a vendor is being called. The dialects differ in the fragments of `dialect` only.
 
 pub mod budgets;
+pub mod claims;
 pub mod connections;
 pub mod deliveries;
 mod dialect;
@@ -33,6 +34,10 @@ use writer::{Member, Writer};
 /// The database's schema version that this program writes.
 const SCHEMA_VERSION: i64 = 1;
 const SCHEMA: &str = include_str!("schema.sql");
+
+/// How long a statement waits for a connection, also while the server is gone. Shorter than vendors wait for the answer
+/// to a webhook, so that they hear that it was not kept.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(4);
 
 /// A pool of connections to one of the two engines. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -143,7 +148,7 @@ impl Db {
                 .map_err(|_| Error::BadRequest("store.url is not a PostgreSQL address: use postgres://user@host/database".to_owned()))?;
             let options =
                 options.options([("plan_cache_mode", "force_custom_plan"), ("statement_timeout", "60s"), ("lock_timeout", "20s")]);
-            Self::Postgres(PgPoolOptions::new().max_connections(16).connect_with(options).await?)
+            Self::Postgres(PgPoolOptions::new().max_connections(16).acquire_timeout(PATIENCE).connect_with(options).await?)
         } else {
             let path = url.strip_prefix("sqlite:").unwrap_or(url);
             let options = SqliteConnectOptions::new()

@@ -65,6 +65,22 @@ async fn a_lease_that_ran_out_passes_to_another_and_the_first_keeps_nothing() {
     }
 }
 
+// Breaks when the only daemon of a store waits for claims of the one that died before it.
+#[tokio::test]
+async fn every_claim_can_be_given_back_at_once() {
+    for engine in Engine::BOTH {
+        let (db, _folder) = open(engine).await;
+        raise(&db, &["1", "2"], 10).await;
+        want(&db, json!([["s", "out", "c", "Lead", 1]]), 10).await;
+        assert_eq!((claim(&db, "a", 10, 1).await.len(), take(&db, "a", 10, 1).await.len()), (1, 1));
+        assert_eq!((dirty::release_all(&db, 10).await.unwrap(), deliveries::release_all(&db, 10).await.unwrap()), (1, 1));
+        assert_eq!((claim(&db, "b", 10, 10).await.len(), take(&db, "b", 10, 10).await.len()), (2, 1));
+        let mut tx = db.begin().await.unwrap();
+        assert_eq!(deliveries::held(&mut tx, "out", "a", &json!([["s"]])).await.unwrap(), Vec::<String>::new(), "b has taken it over");
+        assert_eq!(deliveries::held(&mut tx, "out", "b", &json!([["s"]])).await.unwrap(), ["s"]);
+    }
+}
+
 // Breaks when two workers get the same hint.
 #[tokio::test]
 async fn claims_at_the_same_time_share_the_work() {

@@ -1,11 +1,12 @@
-//! A PostgreSQL server for the tests: started once from the installed binaries, as an unprivileged user.
+//! A PostgreSQL server for the tests: started from the installed binaries, as an unprivileged user.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-struct Server {
+/// A server with its folder; it outlives the process only until a watcher sees the process gone.
+pub struct Server {
     port: u16,
     dir: PathBuf,
 }
@@ -39,11 +40,10 @@ fn run(mut command: Command) {
     assert!(out.status.success(), "{command:?}: {}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
 }
 
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        let bin = binaries();
-        let dir = std::env::temp_dir().join(format!("leadshare-pg-{}", std::process::id()));
+impl Server {
+    /// Makes a cluster and starts it. `name` tells it from others of this process.
+    pub fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("leadshare-pg-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         if !unprivileged() {
             run({
@@ -52,24 +52,45 @@ fn server() -> &'static Server {
                 chown
             });
         }
-        let data = dir.join("data");
-        let mut initdb = as_postgres(&bin.join("initdb"));
-        initdb.arg("-D").arg(&data).args(["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]);
+        let mut initdb = as_postgres(&binaries().join("initdb"));
+        initdb.arg("-D").arg(dir.join("data")).args(["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]);
         run(initdb);
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut start = as_postgres(&bin.join("pg_ctl"));
-        start.arg("-D").arg(&data).args(["-w", "-l"]).arg(dir.join("log")).arg("-o");
-        start
-            .arg(format!(
-                "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off -c max_connections=400",
-                dir.display()
-            ))
-            .arg("start");
-        let status = start.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().expect("pg_ctl starts");
-        assert!(status.success(), "the PostgreSQL server did not start: see {}", dir.join("log").display());
-        stop_at_exit(&bin, &data, &dir);
-        Server { port, dir }
-    })
+        let server = Self { port, dir };
+        stop_at_exit(&binaries(), &server.dir.join("data"), &server.dir);
+        server.start();
+        server
+    }
+
+    /// Starts it, on the same port as before.
+    pub fn start(&self) {
+        let options = format!(
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off -c max_connections=400",
+            self.port,
+            self.dir.display()
+        );
+        self.control(&["-w", "-l", &self.dir.join("log").display().to_string(), "-o", &options, "start"]);
+    }
+
+    /// Tells it by `pg_ctl`.
+    pub fn control(&self, words: &[&str]) {
+        let mut control = as_postgres(&binaries().join("pg_ctl"));
+        control.arg("-D").arg(self.dir.join("data")).args(words);
+        let status = control.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().expect("pg_ctl starts");
+        assert!(status.success(), "pg_ctl {words:?}: see {}", self.dir.join("log").display());
+    }
+
+    /// The address of a new, empty database.
+    pub fn database(&self) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("t{}", COUNT.fetch_add(1, Ordering::SeqCst));
+        let mut create = as_postgres(&binaries().join("psql"));
+        create.arg("-h").arg("127.0.0.1").arg("-p").arg(self.port.to_string()).args(["-U", "postgres", "-qc"]);
+        create.arg(format!("CREATE DATABASE {name}"));
+        create.current_dir(&self.dir);
+        run(create);
+        format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)
+    }
 }
 
 /// The server outlives the test process only until this watcher sees the process gone.
@@ -89,20 +110,8 @@ fn stop_at_exit(bin: &Path, data: &Path, dir: &Path) {
     Command::new("sh").arg("-c").arg(script).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh starts");
 }
 
-/// The address of a new, empty database.
+/// The address of a new, empty database on the server that all tests share.
 pub fn database() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let server = server();
-    let name = format!("t{}", COUNT.fetch_add(1, Ordering::SeqCst));
-    let mut create = as_postgres(&binaries().join("psql"));
-    create
-        .arg("-h")
-        .arg("127.0.0.1")
-        .arg("-p")
-        .arg(server.port.to_string())
-        .args(["-U", "postgres", "-qc"])
-        .arg(format!("CREATE DATABASE {name}"));
-    create.current_dir(&server.dir);
-    run(create);
-    format!("postgres://postgres@127.0.0.1:{}/{name}", server.port)
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| Server::new("shared")).database()
 }
