@@ -22,7 +22,7 @@ use crate::ledger::Signer;
 use crate::oauth::authorize;
 use crate::publish::{self, Published};
 use crate::rules::Rules;
-use crate::store::{Db, connections, deliveries, dirty, due};
+use crate::store::{Db, connections, deliveries, dirty, due, tokens};
 use crate::vault::{KeyCheck, Vault};
 use crate::{pipeline, sealer};
 
@@ -79,7 +79,9 @@ async fn open(config: &Config) -> Result<(Db, Arc<Vault>)> {
 async fn assemble(config: &Config, clock: &Clock, db: Db, vault: Arc<Vault>, rules: Rules, diagnostics: Vec<Diagnostic>) -> Result<Built> {
     let mut lines = std::collections::BTreeMap::new();
     for (name, connection) in &config.connections {
-        lines.insert(name.clone(), Arc::new(line(config, name, connection, clock, &db, &vault).await?));
+        let line = line(config, name, connection, clock, &db, &vault).await?;
+        line.recover(clock).await?;
+        lines.insert(name.clone(), Arc::new(line));
     }
     expect_polls(&db, &rules).await?;
     let ctx = Context {
@@ -144,8 +146,7 @@ async fn line(config: &Config, name: &str, connection: &Connection, clock: &Cloc
     } else if connection.key.is_some() && state != "connected" {
         connections::connected(&mut tx, name, None, None, &[], share_from.unwrap_or(now), now).await?;
     } else if state == "paused" {
-        connections::set_state(&mut tx, name, if connections::tokens(db, name).await?.is_some() { "connected" } else { "new" }, None, now)
-            .await?;
+        connections::set_state(&mut tx, name, if tokens::one(db, name).await?.is_some() { "connected" } else { "new" }, None, now).await?;
     }
     if let Some(from) = share_from {
         connections::set_share_from(&mut tx, name, from).await?;
@@ -167,6 +168,7 @@ async fn line(config: &Config, name: &str, connection: &Connection, clock: &Cloc
         budgets: connection.budgets(manifest),
         share_of_budget: u32::from(connection.share_of_budget.unwrap_or(100)),
         poll_every: connection.poll_every.map_or(manifest.poll.every_ms, Period::millis),
+        spool: config.store.data_dir.join("spool"),
         connector,
     };
     Ok(Line::new(setup, clock, db, vault, connections::one(db, name).await?.as_ref()))

@@ -93,8 +93,9 @@
 //! 6. A connection's budgets are not exceeded; waiting for a quota loses nothing and counts as no try; new leads go
 //!    before news. Kept: `src/http/limit.rs`, `src/store/deliveries.rs`. Tested: there, `tests/it/store.rs`,
 //!    `tests/it/exactly_once.rs`. It holds for one daemon per database, which is all that is supported.
-//! 7. One token refresh at a time; a new refresh token is saved before it is used; passing trouble never looks
-//!    like a withdrawn grant. Kept: `src/http/line.rs`. Tested: `tests/it/exactly_once.rs`, `tests/it/store.rs`.
+//! 7. One token refresh at a time per connection, over all replicas; a new refresh token is on disk and in the database before it
+//!    is used; passing trouble never looks like a withdrawn grant. Kept: `src/http/tokens.rs`, `src/http/spool.rs`,
+//!    `src/store/tokens.rs`. Tested: `tests/it/tokens.rs`, `tests/it/exactly_once.rs`.
 //! 8. Our own writes coming back are recognised and end as `echo`. Kept: `src/intake/keep.rs`, `src/follow/keep.rs`.
 //!    Tested: `tests/it/echo.rs`.
 //! 9. Entries of the ledger are only ever added, and `leadshare ledger verify` finds any edit, removal, reordering or cut

@@ -161,7 +161,7 @@ pub fn vendor_wait(connector: &'static str) {
     counter!(Metric::VendorWaits.name(), "connector" => connector).increment(1);
 }
 
-/// A token was refreshed, or not: `ok`, `refused`, `passing`.
+/// A token was refreshed, or not: `ok`, `recovered` (from the spool), `refused`, `app` (our app is refused), `passing`.
 pub fn token_refresh(connector: &'static str, result: &'static str) {
     counter!(Metric::TokenRefreshes.name(), "connector" => connector, "result" => result).increment(1);
 }

@@ -62,8 +62,9 @@ async fn stopped(ctx: &Context, line: &Line) -> Result<bool> {
     if ctx.low_disk.load(Ordering::Relaxed) || connections::setting(&ctx.db, "stopped").await?.is_some() {
         return Ok(true);
     }
-    let state = connections::one(&ctx.db, line.name()).await?.map(|c| c.state);
-    Ok(state.as_deref() != Some("connected"))
+    let Some(connection) = connections::one(&ctx.db, line.name()).await? else { return Ok(true) };
+    line.learn(&connection);
+    Ok(connection.state != "connected")
 }
 
 /// Stops a connection that shares far more than people can have asked for. What was shared goes on;

@@ -12,8 +12,10 @@ pub mod egress;
 pub mod fence;
 pub mod limit;
 pub mod line;
+mod spool;
 pub mod talk;
 pub mod token_endpoint;
+mod tokens;
 pub mod window;
 
 use std::collections::HashMap;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::egress::Egress;
-use super::{TIMEOUT, Transport};
+use super::{NoAnswer, TIMEOUT, Transport};
 use crate::clock::Millis;
 
 /// Fields of a token answer beyond the standard, such as `instance_url` or `hub_id`.
@@ -77,23 +77,29 @@ pub struct Tokens {
 }
 
 /// Why no tokens came.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// The vendor refuses the grant for good (`invalid_grant`, `invalid_client` …).
-    #[error("the vendor refuses: {0}")]
+    /// The vendor refuses the grant for good: `invalid_grant`, and nothing else.
+    #[error("the vendor refuses the grant: {0}")]
     Refused(String),
-    /// Trouble that may pass; the grant may be as good as before.
+    /// The vendor refuses our app (`invalid_client`, `unauthorized_client`), or its addresses make no sense. The grant is as good
+    /// as before.
+    #[error("the vendor refuses the app: {0}")]
+    App(String),
+    /// The vendor gave nothing, and says so, or was not reached. The grant is as good as before.
+    #[error("the token endpoint gives nothing now: {0}")]
+    NotNow(String),
+    /// No answer, or none that can be read: the vendor may have ended the refresh token and sent another.
     #[error("the token endpoint did not answer properly: {0}")]
-    Passing(String),
+    Unknown(String),
 }
 
 /// Exchanges a grant for tokens.
 ///
 /// # Errors
-/// [`TokenError`]; only an explicit refusal by the vendor is [`TokenError::Refused`].
+/// [`TokenError`].
 pub async fn exchange(transport: &Transport, egress: &Egress, app: &App, grant: Grant<'_>) -> Result<Tokens, TokenError> {
-    let config =
-        |what: &str| TokenError::Refused(format!("the {what} address of this connection is not a valid URL: mend it in the configuration"));
+    let config = |what: &str| TokenError::App(format!("the {what} address of this connection is not a valid URL"));
     let client: Client = oauth2::Client::new(ClientId::new(app.client_id.clone()))
         .set_client_secret(ClientSecret::new(app.client_secret.expose_secret().to_owned()))
         .set_auth_type(AuthType::RequestBody)
@@ -113,16 +119,13 @@ pub async fn exchange(transport: &Transport, egress: &Egress, app: &App, grant: 
         }
     };
     let answer: Answer = answer.map_err(|error| match error {
-        RequestTokenError::ServerResponse(body) => match body.error().to_string().as_str() {
-            // The code alone: descriptions are free text and may name people.
-            code @ ("temporarily_unavailable" | "server_error" | "rate_limit_exceeded" | "slow_down") => {
-                TokenError::Passing(code.to_owned())
-            }
-            code => TokenError::Refused(code.chars().take(60).collect()),
-        },
-        RequestTokenError::Request(error) => TokenError::Passing(error.to_string()),
-        RequestTokenError::Parse(..) => TokenError::Passing("the answer is not of the standard's form".into()),
-        RequestTokenError::Other(_) => TokenError::Passing("the answer could not be read".into()),
+        // The code alone: descriptions are free text and may name people.
+        RequestTokenError::ServerResponse(body) => by_code(body.error().to_string().chars().take(60).collect()),
+        RequestTokenError::Request(Trouble::Address) => TokenError::App("the token address of this connection is not a valid URL".into()),
+        RequestTokenError::Request(trouble @ (Trouble::NotSent | Trouble::Throttled)) => TokenError::NotNow(trouble.to_string()),
+        RequestTokenError::Request(trouble) => TokenError::Unknown(trouble.to_string()),
+        RequestTokenError::Parse(..) => TokenError::Unknown("the answer is not of the standard's form".into()),
+        RequestTokenError::Other(_) => TokenError::Unknown("the answer could not be read".into()),
     })?;
     Ok(Tokens {
         access: SecretString::from(answer.access_token().secret().clone()),
@@ -140,12 +143,26 @@ pub async fn exchange(transport: &Transport, egress: &Egress, app: &App, grant: 
     })
 }
 
+/// What an error code of the standard's form means. Vendors have codes of their own, and answer the standard's in a bad hour: only
+/// those that cannot mean anything else are final.
+fn by_code(code: String) -> TokenError {
+    match code.as_str() {
+        "invalid_grant" => TokenError::Refused(code),
+        "invalid_client" | "unauthorized_client" => TokenError::App(code),
+        _ => TokenError::NotNow(code),
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error("the address is refused")]
     Address,
+    #[error("the endpoint could not be reached")]
+    NotSent,
     #[error("no answer")]
     NoAnswer,
+    #[error("the endpoint answered 429")]
+    Throttled,
     #[error("the endpoint answered {0}")]
     Status(u16),
 }
@@ -171,10 +188,15 @@ async fn over(transport: &Transport, egress: &Egress, request: HttpRequest) -> R
     let mut ours = Request::new(Method::Post, url.to_string());
     ours.headers = parts.headers.iter().map(|(n, v)| (n.as_str().to_owned(), String::from_utf8_lossy(v.as_bytes()).into_owned())).collect();
     ours.body = body;
-    let answer = transport.send(egress, &url, &ours, None, TIMEOUT).await.map_err(|_| Trouble::NoAnswer)?;
-    // A gateway's error page is passing trouble, not a refusal by the vendor.
-    if answer.status >= 500 || answer.status == 429 {
-        return Err(Trouble::Status(answer.status));
+    let answer = transport.send(egress, &url, &ours, None, TIMEOUT).await.map_err(|why| match why {
+        NoAnswer::NotSent => Trouble::NotSent,
+        NoAnswer::Unknown => Trouble::NoAnswer,
+    })?;
+    match answer.status {
+        429 => return Err(Trouble::Throttled),
+        // A gateway's error page is passing trouble, and says nothing of what the vendor behind it did.
+        500.. => return Err(Trouble::Status(answer.status)),
+        _ => {}
     }
     let mut response = HttpResponse::new(answer.body);
     *response.status_mut() = oauth2::http::StatusCode::from_u16(answer.status).map_err(|_| Trouble::Status(answer.status))?;
@@ -182,4 +204,21 @@ async fn over(transport: &Transport, egress: &Egress, request: HttpRequest) -> R
         response.headers_mut().insert("content-type", kind);
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Breaks when a code that may pass, or that only one vendor knows, ends a connection.
+    #[test]
+    fn few_codes_are_final() {
+        assert!(matches!(by_code("invalid_grant".into()), TokenError::Refused(_)));
+        for code in ["invalid_client", "unauthorized_client"] {
+            assert!(matches!(by_code(code.into()), TokenError::App(_)), "{code}");
+        }
+        for code in ["temporarily_unavailable", "server_error", "slow_down", "invalid_request", "inactive_org", "unknown_error", ""] {
+            assert!(matches!(by_code(code.into()), TokenError::NotNow(_)), "{code}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! SQL for connections, tokens, connect links, budgets and alerts.
+//! SQL for connections, connect links, alerts and settings.
 
 use super::{Db, Tx};
 use crate::args;
@@ -88,6 +88,14 @@ pub async fn connected(
     tx.exec(CONNECTED, args![name, now, base_url, external_id, serde_json::json!(scopes), share_from]).await.map(|_| ())
 }
 
+const MENDED: &str = "UPDATE connections SET state = 'connected', state_reason = NULL, updated_at = $2
+  WHERE name = $1 AND state = 'reconnect_needed'";
+
+/// A connection that was given up has good tokens after all.
+pub async fn mended(tx: &mut Tx, name: &str, now: Millis) -> Result<()> {
+    tx.exec(MENDED, args![name, now]).await.map(|_| ())
+}
+
 const SET_SHARE_FROM: &str = "UPDATE connections SET share_from = $2 WHERE name = $1";
 
 /// Sets from when on sharing starts, as the operator wants it.
@@ -107,70 +115,6 @@ const SET_OFFSET: &str = "UPDATE connections SET clock_offset = $2 WHERE name = 
 /// Keeps the vendor's clock minus ours.
 pub async fn set_clock_offset(db: &Db, name: &str, offset: Millis) -> Result<()> {
     db.exec(SET_OFFSET, args![name, offset]).await.map(|_| ())
-}
-
-/// Tokens as stored: sealed.
-#[derive(Debug, Clone)]
-pub struct StoredTokens {
-    /// The sealed access token.
-    pub access: String,
-    /// The sealed refresh token.
-    pub refresh: Option<String>,
-    /// When the access token ends, when known.
-    pub expires_at: Option<Millis>,
-    /// Counts up at every save; part of the seal.
-    pub version: i64,
-    /// A refresh was about to be sent then, and its outcome was never saved.
-    pub refresh_intent_at: Option<Millis>,
-    /// No refresh before this, after a failure.
-    pub cooldown_until: Option<Millis>,
-}
-
-type TokenRow = (String, Option<String>, Option<i64>, i64, Option<i64>, Option<i64>);
-const TOKENS: &str = "SELECT access, refresh, expires_at, version, refresh_intent_at, cooldown_until FROM tokens WHERE connection = $1";
-
-/// A connection's tokens.
-pub async fn tokens(db: &Db, connection: &str) -> Result<Option<StoredTokens>> {
-    let row = db.row::<TokenRow>(TOKENS, args![connection]).await?;
-    Ok(row.map(|(access, refresh, expires_at, version, refresh_intent_at, cooldown_until)| StoredTokens {
-        access,
-        refresh,
-        expires_at,
-        version,
-        refresh_intent_at,
-        cooldown_until,
-    }))
-}
-
-const SAVE_TOKENS: &str = "INSERT INTO tokens (connection, access, refresh, expires_at, version, failures) VALUES ($1, $2, $3, $4, $5, 0)
-  ON CONFLICT (connection) DO UPDATE SET access = excluded.access, refresh = COALESCE(excluded.refresh, tokens.refresh),
-    expires_at = excluded.expires_at, version = excluded.version, refresh_intent_at = NULL, cooldown_until = NULL, failures = 0";
-
-/// Saves tokens; an absent refresh token leaves the old one in place.
-pub async fn save_tokens(
-    tx: &mut Tx,
-    connection: &str,
-    access: String,
-    refresh: Option<String>,
-    expires_at: Option<Millis>,
-    version: i64,
-) -> Result<()> {
-    tx.exec(SAVE_TOKENS, args![connection, access, refresh, expires_at, version]).await.map(|_| ())
-}
-
-const REFRESH_INTENT: &str = "UPDATE tokens SET refresh_intent_at = $2 WHERE connection = $1";
-
-/// Commits that a refresh is about to be sent.
-pub async fn refresh_intent(db: &Db, connection: &str, now: Millis) -> Result<()> {
-    db.exec(REFRESH_INTENT, args![connection, now]).await.map(|_| ())
-}
-
-const REFRESH_FAILED: &str =
-    "UPDATE tokens SET refresh_intent_at = NULL, cooldown_until = $2, failures = failures + 1 WHERE connection = $1";
-
-/// A refresh failed for a passing reason: none is tried before `until`.
-pub async fn refresh_failed(db: &Db, connection: &str, until: Millis) -> Result<()> {
-    db.exec(REFRESH_FAILED, args![connection, until]).await.map(|_| ())
 }
 
 const ADD_LINK: &str = "INSERT INTO connect_links (token_hash, connection, expires_at) VALUES ($1, $2, $3)";

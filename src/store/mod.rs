@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod loads;
 pub mod people;
 pub mod shares;
+pub mod tokens;
 pub mod views;
 mod writer;
 

@@ -40,8 +40,11 @@ CREATE TABLE tokens (
   access            TEXT NOT NULL,
   refresh           TEXT,
   expires_at        {int},
+  refresh_at        {int},
   version           {int} NOT NULL,
   refresh_intent_at {int},
+  refresh_owner     TEXT,
+  refresh_until     {int},
   cooldown_until    {int},
   failures          {int} NOT NULL
 ) {strict};

@@ -17,7 +17,7 @@ use super::auth::cookie;
 use super::error::WebError;
 use super::{Web, headers, html};
 use crate::context::Context;
-use crate::errors::Result;
+use crate::errors::{Error, Result};
 use crate::oauth::authorize;
 use crate::oauth::check::{self, Needs};
 use crate::store::connections;
@@ -145,7 +145,10 @@ pub(super) async fn callback(
 pub(super) async fn result(State(web): State<Arc<Web>>, Path(receipt): Path<String>) -> Result<Response, WebError> {
     let name = authorize::receipt(web.ctx(), &receipt).await?.ok_or_else(WebError::not_found)?;
     let summary = (web.given.summary)(web.given.ctx.clone(), name.clone()).await?;
-    let (findings, trouble) = match check::check_all(web.ctx(), &name, &summary.needs).await {
+    // On its own: a browser that goes away must not break off a token's renewal in the middle.
+    let (ctx, needs) = (web.given.ctx.clone(), summary.needs.clone());
+    let checked = tokio::spawn(async move { check::check_all(&ctx, &name, &needs).await }).await;
+    let (findings, trouble) = match checked.map_err(|_| Error::System("the check broke off: open the page again".into())).flatten() {
         Ok(findings) => (findings, None),
         Err(error) => (Vec::new(), Some(WebError::from(error).message)),
     };

@@ -8,7 +8,7 @@ use leadshare::args;
 use leadshare::clock::MINUTE;
 use leadshare::demo::cast::Story;
 use leadshare::ledger::What;
-use leadshare::store::{connections, ledger};
+use leadshare::store::ledger;
 use leadshare::vault::Aad;
 use leadshare_connectors::sdk::Fault;
 use serde_json::json;
@@ -104,7 +104,7 @@ impl io::Write for Lines {
 async fn tokens(world: &World) -> Vec<String> {
     let mut found = Vec::new();
     for name in PLAIN {
-        let stored = connections::tokens(&world.ctx.db, name).await.unwrap().unwrap();
+        let stored = leadshare::store::tokens::one(&world.ctx.db, name).await.unwrap().unwrap();
         for (column, sealed) in [("access", Some(stored.access)), ("refresh", stored.refresh)] {
             let aad = Aad::new("tokens", name, column).version(stored.version as u64);
             found.extend(sealed.map(|s| String::from_utf8(world.ctx.vault.keys.open(aad, &s).unwrap().to_vec()).unwrap()));

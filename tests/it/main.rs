@@ -13,6 +13,7 @@ mod outcomes;
 mod statements;
 mod store;
 mod support;
+mod tokens;
 mod tryton;
 mod way;
 mod webhooks;

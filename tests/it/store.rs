@@ -1,4 +1,4 @@
-//! The store's promises, on both engines: claims, leases, unique claims, tokens, states.
+//! The store's promises, on both engines: claims, leases, unique claims, states.
 
 use leadshare::args;
 use leadshare::errors::Error;
@@ -268,31 +268,6 @@ async fn an_address_belongs_to_one_person() {
         assert_eq!(people::suppress(&mut tx, &json!([["h", "person", "asked", "[]"]]), 1).await.unwrap(), 1);
         people::suppress(&mut tx, &json!([["h", "person", "asked", "[]"]]), 2).await.unwrap();
         assert_eq!(people::suppressed(&mut tx, &json!([["h"]])).await.unwrap().len(), 1);
-    }
-}
-
-// Breaks when a refresh without a new refresh token loses the old one, or a save that was rolled back stays.
-#[tokio::test]
-async fn tokens_are_saved_whole() {
-    for engine in Engine::BOTH {
-        let (db, _folder) = open(engine).await;
-        let mut tx = db.begin().await.unwrap();
-        connections::save_tokens(&mut tx, "c", "a1".into(), Some("r1".into()), Some(100), 1).await.unwrap();
-        tx.commit().await.unwrap();
-        connections::refresh_intent(&db, "c", 50).await.unwrap();
-        connections::refresh_failed(&db, "c", 80).await.unwrap();
-        let failed = connections::tokens(&db, "c").await.unwrap().unwrap();
-        assert_eq!((failed.refresh_intent_at, failed.cooldown_until, failed.version), (None, Some(80), 1));
-        let mut tx = db.begin().await.unwrap();
-        connections::save_tokens(&mut tx, "c", "lost".into(), Some("lost".into()), None, 9).await.unwrap();
-        drop(tx);
-        connections::refresh_intent(&db, "c", 60).await.unwrap();
-        let mut tx = db.begin().await.unwrap();
-        connections::save_tokens(&mut tx, "c", "a2".into(), None, Some(200), 2).await.unwrap();
-        tx.commit().await.unwrap();
-        let now = connections::tokens(&db, "c").await.unwrap().unwrap();
-        assert_eq!((now.access.as_str(), now.refresh.as_deref(), now.expires_at, now.version), ("a2", Some("r1"), Some(200), 2));
-        assert_eq!((now.refresh_intent_at, now.cooldown_until), (None, None));
     }
 }
 

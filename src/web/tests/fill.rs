@@ -8,7 +8,7 @@ use crate::clock::{DAY, HOUR, MINUTE, Millis, SECOND};
 use crate::ledger::{Body, Entry, Stream};
 use crate::model::decision::{Decision, Finding, Gate, Verdict, VerdictOutcome};
 use crate::model::{ChangeOutcome, Channel, ConsentRecord};
-use crate::store::{connections, deliveries, dirty, leads, people, shares};
+use crate::store::{connections, deliveries, dirty, leads, people, shares, tokens};
 use crate::vault::{Aad, DataKey, Owner};
 
 /// One lead to be.
@@ -57,9 +57,10 @@ impl World {
             .await
             .expect("connected");
         for (connection, failures) in [("northwind-crm", 0), ("brightwater-crm", 1)] {
-            connections::save_tokens(&mut tx, connection, "sealed".into(), Some("sealed".into()), Some(NOW + 20 * MINUTE), 3)
-                .await
-                .expect("tokens");
+            let (access, refresh) = ("sealed".to_owned(), Some("sealed".to_owned()));
+            let (expires_at, refresh_at) = (Some(NOW + 20 * MINUTE), Some(NOW + 18 * MINUTE));
+            let saved = tokens::save(&mut tx, connection, tokens::Saved { access, refresh, expires_at, refresh_at, version: 3 });
+            assert!(saved.await.expect("tokens"));
             dirty::save_cursor(&mut tx, connection, "contact", Some("{}".into()), NOW + 700 * failures).await.expect("a cursor");
         }
         connections::set_state(&mut tx, "brightwater-crm", "reconnect_needed", Some("invalid_grant"), NOW - 2 * HOUR)

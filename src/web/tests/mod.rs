@@ -109,6 +109,7 @@ impl World {
                 egress: Egress::allowing(vec!["127.0.0.0/8".parse().expect("a network")]),
                 budgets: vec![],
                 share_of_budget: 100,
+                spool: folder.join("spool"),
             };
             lines.insert(name.to_owned(), Arc::new(Line::new(setup, &clock, &db, &vault, None)));
         }

@@ -1,0 +1,444 @@
+//! Tokens: refreshed once over all replicas, kept through a crash, and given up only when the vendor says so.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response as Answer};
+use leadshare::args;
+use leadshare::clock::{Clock, MINUTE, SECOND};
+use leadshare::config::Config;
+use leadshare::context::Context;
+use leadshare::daemon;
+use leadshare::errors::{Error, Result};
+use leadshare::http::Transport;
+use leadshare::http::egress::Egress;
+use leadshare::store::tokens::{self, End, Saved, Stored};
+use leadshare::store::{Db, connections};
+use leadshare::vault::Aad;
+use leadshare_connectors::sdk::{Method, Request};
+use serde_json::{Value, json};
+
+use super::support::world::{Engine, Folder, PLAIN, World};
+
+/// A replica on a world's database, with a disk of its own.
+async fn replica(world: &World, name: &str, clock: &Clock, change: impl FnOnce(&mut Config)) -> Arc<Context> {
+    let mut config = world.config.clone();
+    config.store.data_dir = world.dir.join(name);
+    std::fs::create_dir_all(&config.store.data_dir).unwrap();
+    change(&mut config);
+    daemon::build(&config, clock).await.unwrap().ctx
+}
+
+/// The header for a connection, after the vendor has refused this version of its token.
+async fn authorization(ctx: &Context, name: &str, refused: Option<i64>) -> Result<(String, i64)> {
+    ctx.lines[name].authorization(&ctx.transport, &ctx.clock, refused).await
+}
+
+async fn stored(db: &Db, name: &str) -> Stored {
+    tokens::one(db, name).await.unwrap().unwrap()
+}
+
+/// The refresh token in use, opened.
+async fn refresh_token(world: &World, name: &str) -> String {
+    let stored = stored(&world.ctx.db, name).await;
+    let aad = Aad::new("tokens", name, "refresh").version(stored.version as u64);
+    String::from_utf8(world.ctx.vault.keys.open(aad, &stored.refresh.unwrap()).unwrap().to_vec()).unwrap()
+}
+
+/// What a replica leaves that asked for a token and died before the answer came: an open intent, and a vendor that has rotated.
+async fn die_before_the_answer(world: &World, name: &str) {
+    let now = world.clock.now();
+    assert!(tokens::claim(&world.ctx.db, name, &stored(&world.ctx.db, name).await, "the dead", now, now + MINUTE).await.unwrap());
+    let app = world.ctx.lines[name].app().unwrap();
+    let secret = secrecy::ExposeSecret::expose_secret(&app.client_secret);
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", &refresh_token(world, name).await),
+        ("client_id", &app.client_id),
+        ("client_secret", secret),
+    ];
+    let mut request = Request::new(Method::Post, app.token_url.clone()).header("content-type", "application/x-www-form-urlencoded");
+    request.body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish().into_bytes();
+    let egress = Egress::allowing("127.0.0.0/8".parse().into_iter().collect());
+    let answer = Transport::default().send(&egress, &app.token_url.parse().unwrap(), &request, None, 10_000).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+}
+
+fn passing(result: Result<(String, i64)>) -> String {
+    match result {
+        Err(Error::Passing { code, .. }) => code,
+        other => panic!("not passing trouble: {other:?}"),
+    }
+}
+
+// Breaks when two workers, or two replicas, refresh one connection's token at the same time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixteen_workers_on_three_replicas_ask_once() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        let mut replicas = Vec::new();
+        for name in ["one", "two", "three"] {
+            replicas.push(replica(&world, name, &Clock::system(), |_| ()).await);
+        }
+        for name in PLAIN {
+            let (asked, before) = (world.stats(name).token_requests, stored(&world.ctx.db, name).await.version);
+            let workers = (0..48).map(|i| {
+                let ctx = replicas[i % 3].clone();
+                tokio::spawn(async move { authorization(&ctx, name, Some(before)).await })
+            });
+            let mut got: Vec<(String, i64)> = Vec::new();
+            for worker in workers.collect::<Vec<_>>() {
+                got.push(worker.await.unwrap().unwrap());
+            }
+            assert_eq!(world.stats(name).token_requests, asked + 1, "{engine:?}, {name}");
+            assert_eq!(got[0].1, before + 1);
+            assert!(got.iter().all(|one| *one == got[0]), "everybody uses the same token");
+        }
+    }
+}
+
+// Breaks when a token is used, or lost, that is in no database yet: it lies in the spool.
+#[tokio::test]
+async fn a_token_that_arrived_survives_a_crash() {
+    const REFUSE: [&str; 2] = [
+        "CREATE TRIGGER gone BEFORE UPDATE OF access ON tokens BEGIN SELECT RAISE(ABORT, 'the database is gone'); END",
+        "CREATE FUNCTION gone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'the database is gone'; END $$",
+    ];
+    const POSTGRES: &str = "CREATE TRIGGER gone BEFORE UPDATE OF access ON tokens FOR EACH ROW EXECUTE FUNCTION gone()";
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        let (db, name) = (&world.ctx.db, "brightwater");
+        let (asked, before) = (world.stats(name).token_requests, stored(db, name).await.version);
+        match engine {
+            Engine::Sqlite => drop(db.exec(REFUSE[0], args![]).await.unwrap()),
+            Engine::Postgres => {
+                db.exec(REFUSE[1], args![]).await.unwrap();
+                db.exec(POSTGRES, args![]).await.unwrap();
+            }
+        }
+        let crashed = replica(&world, "one", &world.clock, |_| ()).await;
+        assert!(matches!(authorization(&crashed, name, Some(before)).await, Err(Error::Store(_))), "no token is used that is not saved");
+        assert_eq!(world.stats(name).token_requests, asked + 1);
+        drop(crashed);
+
+        // Another replica, on another disk, neither has the token nor asks for one while the intent is open.
+        let other = replica(&world, "two", &Clock::test(world.clock.now()), |_| ()).await;
+        assert_eq!(passing(authorization(&other, name, Some(before)).await), "refresh_under_way");
+        db.exec(if engine == Engine::Sqlite { "DROP TRIGGER gone" } else { "DROP TRIGGER gone ON tokens" }, args![]).await.unwrap();
+
+        let again = replica(&world, "one", &world.clock, |_| ()).await;
+        let now = stored(db, name).await;
+        assert_eq!((now.version, now.intent_at, now.owner), (before + 1, None, None), "taken over at the start");
+        let (bearer, version) = authorization(&again, name, Some(before)).await.unwrap();
+        assert_eq!(authorization(&other, name, Some(before)).await.unwrap(), (bearer, version));
+        assert_eq!(world.stats(name).token_requests, asked + 1, "{engine:?}");
+        // The refresh token that was spooled is the one that the vendor takes now.
+        assert_eq!(authorization(&again, name, Some(version)).await.unwrap().1, version + 1);
+        assert_eq!(world.stats(name).token_requests, asked + 2);
+        assert_eq!(world.alerts().await, []);
+    }
+}
+
+// Breaks when an outage of the database makes the process that has the new token ask for another.
+#[tokio::test]
+async fn a_token_that_could_not_be_saved_is_saved_later() {
+    let world = World::new(Engine::Sqlite, PLAIN).await;
+    let (db, name) = (&world.ctx.db, "brightwater");
+    let (asked, before) = (world.stats(name).token_requests, stored(db, name).await.version);
+    db.exec("CREATE TRIGGER gone BEFORE UPDATE OF access ON tokens BEGIN SELECT RAISE(ABORT, 'gone'); END", args![]).await.unwrap();
+    // The disk is full, too: the spool's folder cannot be made.
+    std::fs::write(world.dir.join("spool-is-a-file"), "").unwrap();
+    let ctx =
+        replica(&world, "spool-is-a-file-too", &world.clock, |config| config.store.data_dir = world.dir.join("spool-is-a-file")).await;
+    assert!(authorization(&ctx, name, Some(before)).await.is_err());
+    db.exec("DROP TRIGGER gone", args![]).await.unwrap();
+    assert_eq!(authorization(&ctx, name, Some(before)).await.unwrap().1, before + 1);
+    assert_eq!(world.stats(name).token_requests, asked + 1);
+}
+
+// Breaks when a replica that died while refreshing blocks the others for ever, or not at all.
+#[tokio::test]
+async fn a_dead_replicas_intent_is_waited_out() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        // HubSpot does not rotate: whoever asks again gets a token.
+        let (db, name) = (&world.ctx.db, "northwind");
+        die_before_the_answer(&world, name).await;
+        let (asked, before) = (world.stats(name).token_requests, stored(db, name).await.version);
+        let begun = world.clock.now();
+        while let Err(error) = authorization(&world.ctx, name, Some(before)).await {
+            assert_eq!(passing(Err(error)), "refresh_under_way");
+            assert_eq!(world.stats(name).token_requests, asked);
+        }
+        let waited = world.clock.now() - begun;
+        assert!((MINUTE..MINUTE + 20 * SECOND).contains(&waited), "{waited} ms");
+        assert_eq!(world.stats(name).token_requests, asked + 1);
+        assert_eq!((world.state(name).await.as_str(), stored(db, name).await.intent_at), ("connected", None));
+    }
+}
+
+// Breaks when a rotated token that nobody has any more loses leads, is asked for again and again, ends the good token that is still
+// there, or is not told.
+#[tokio::test]
+async fn a_lost_answer_costs_a_click_and_no_lead() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        let (db, name) = (&world.ctx.db, "brightwater");
+        die_before_the_answer(&world, name).await;
+        let asked = world.stats(name).token_requests;
+        let token = stored(db, name).await;
+
+        // The access token is used to its very end, and nothing is asked.
+        let (first, _) = world.enter_good("northwind", name);
+        world.settle().await;
+        assert_eq!(world.with_email(name, &first.email).len(), 1);
+        let last = token.expires_at.unwrap() - SECOND;
+        assert!(token.refresh_at.unwrap() < last);
+        world.clock.advance(last - world.clock.now());
+        assert_eq!(authorization(&world.ctx, name, None).await.unwrap().1, token.version);
+        assert_eq!((world.stats(name).token_requests, world.state(name).await.as_str()), (asked, "connected"));
+
+        // Then the old refresh token is tried, once.
+        world.clock.advance(2 * SECOND);
+        let more = world.people("northwind", name, leadshare::demo::cast::Story::Good, 3);
+        world.enter(&more[1..]);
+        world.pass(20 * MINUTE).await;
+        assert_eq!(world.stats(name).token_requests, asked + 1, "{engine:?}");
+        let connection = connections::one(db, name).await.unwrap().unwrap();
+        assert_eq!((connection.state.as_str(), connection.state_reason.as_deref()), ("reconnect_needed", Some("refresh_lost")));
+        assert_eq!(world.alerts().await, [(name.to_owned(), "connection.reconnect_needed".to_owned())]);
+        assert!(authorization(&world.ctx, name, None).await.is_err());
+        assert_eq!(world.stats(name).token_requests, asked + 1, "not even when asked for by hand");
+        assert!(more[1..].iter().all(|person| world.with_email(name, &person.email).is_empty()));
+
+        // One click later everything goes on where it stopped.
+        world.connect(name).await;
+        world.settle().await;
+        for person in &more {
+            assert_eq!(world.with_email(name, &person.email).len(), 1, "{engine:?}");
+            assert_eq!(world.share(&person.email).await.status, "delivered");
+        }
+        assert_eq!(world.alerts().await, []);
+    }
+}
+
+/// A token endpoint that says what it is told to, and remembers what it was asked.
+#[derive(Clone, Default)]
+struct Endpoint(Arc<Mutex<(VecDeque<(u16, String)>, Vec<String>)>>);
+
+impl Endpoint {
+    async fn start(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/token", listener.local_addr().unwrap());
+        let shared = self.clone();
+        let router = axum::Router::new().fallback(move |body: Bytes| async move { shared.answer(&body) });
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
+    }
+
+    fn answer(&self, body: &[u8]) -> Answer {
+        let mut inner = self.0.lock().unwrap();
+        inner.1.push(String::from_utf8_lossy(body).into_owned());
+        match inner.0.pop_front() {
+            // Breaks off in the middle.
+            None | Some((0, _)) => {
+                let broken =
+                    futures_util::stream::once(async { Err::<Bytes, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset)) });
+                Answer::new(axum::body::Body::from_stream(broken))
+            }
+            Some((status, text)) => (StatusCode::from_u16(status).unwrap(), [("content-type", "application/json")], text).into_response(),
+        }
+    }
+
+    fn say(&self, status: u16, text: &str) {
+        self.0.lock().unwrap().0.push_back((status, text.to_owned()));
+    }
+
+    fn give(&self, tokens: &Value) {
+        self.say(200, &tokens.to_string());
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.0.lock().unwrap().1.clone()
+    }
+}
+
+/// A replica whose Brightwater has its tokens from an endpoint of ours.
+async fn elsewhere(world: &World) -> (Arc<Context>, Endpoint) {
+    let endpoint = Endpoint::default();
+    let url = endpoint.start().await;
+    let set = |config: &mut Config| config.connections.get_mut("brightwater").unwrap().oauth.token_url = Some(url);
+    (replica(world, "elsewhere", &world.clock, set).await, endpoint)
+}
+
+// Breaks when trouble that passes ends a connection, is answered with a hail of requests, or goes on for ever in silence.
+#[tokio::test]
+async fn trouble_that_passes_ends_no_connection() {
+    let world = World::new(Engine::Sqlite, PLAIN).await;
+    let (name, db) = ("brightwater", &world.ctx.db);
+    let (ctx, endpoint) = elsewhere(&world).await;
+    let before = stored(db, name).await.version;
+    let trouble = [
+        (503, "{}"),
+        (429, r#"{"error":"invalid_grant"}"#),
+        (500, r#"{"error":"invalid_grant"}"#),
+        (400, r#"{"error":"temporarily_unavailable"}"#),
+        (400, r#"{"error":"inactive_org"}"#),
+        (403, "<html>no</html>"),
+        (200, r#"{"access_token":"#),
+        (0, ""),
+    ];
+    for (failed, (status, text)) in trouble.into_iter().enumerate() {
+        let case = format!("{status} {text}");
+        endpoint.say(status, text);
+        assert_eq!(passing(authorization(&ctx, name, Some(before)).await), "refresh_cooling_down", "{case}");
+        assert_eq!(endpoint.asked().len(), failed + 1, "{case}");
+        let now = stored(db, name).await;
+        let pause = (30 * SECOND << failed).min(15 * MINUTE);
+        assert_eq!((now.cooldown_until, now.failures), (Some(world.clock.now() + pause), failed as i64 + 1), "{case}");
+        assert_eq!(now.owner, None, "{case}");
+        assert_eq!(world.state(name).await, "connected", "{case}");
+        let told = world.alerts().await.contains(&(name.to_owned(), "connection.no_token".to_owned()));
+        assert_eq!(told, failed >= 5, "{case}");
+        // Nobody asks again before the pause is over.
+        world.clock.advance(pause - SECOND);
+        passing(authorization(&ctx, name, Some(before)).await);
+        assert_eq!(endpoint.asked().len(), failed + 1, "{case}");
+        world.clock.advance(SECOND);
+    }
+    endpoint.give(&json!({ "access_token": "a", "refresh_token": "r", "token_type": "Bearer", "expires_in": 60 }));
+    assert_eq!(authorization(&ctx, name, Some(before)).await.unwrap(), ("Bearer a".into(), before + 1));
+    assert_eq!(world.alerts().await, []);
+    let now = stored(db, name).await;
+    assert_eq!((now.failures, now.cooldown_until, now.intent_at), (0, None, None));
+    // A token with a short life is not refreshed at every use.
+    assert_eq!((now.refresh_at, now.expires_at), (Some(world.clock.now() + 48 * SECOND), Some(world.clock.now() + MINUTE)));
+    authorization(&ctx, name, None).await.unwrap();
+    assert_eq!(endpoint.asked().len(), 9);
+}
+
+// Breaks when only a lost answer, and not a clear one, makes us doubt the refresh token.
+#[tokio::test]
+async fn only_what_the_vendor_may_have_taken_is_in_doubt() {
+    let world = World::new(Engine::Sqlite, PLAIN).await;
+    let (name, db) = ("brightwater", &world.ctx.db);
+    for (status, text, doubted) in [
+        (429, "", false),
+        (400, r#"{"error":"temporarily_unavailable"}"#, false),
+        (401, r#"{"error":"invalid_client"}"#, false),
+        (502, "", true),
+        (0, "", true),
+        // Once in doubt, a clear answer about something else takes nothing back.
+        (429, "", true),
+    ] {
+        let (ctx, endpoint) = elsewhere(&world).await;
+        endpoint.say(status, text);
+        passing(authorization(&ctx, name, Some(stored(db, name).await.version)).await);
+        assert_eq!(stored(db, name).await.intent_at.is_some(), doubted, "{status} {text}");
+        world.clock.advance(15 * MINUTE);
+    }
+}
+
+// Breaks when a mistake of the operator's ends partners' connections, or stays after it is mended.
+#[tokio::test]
+async fn a_wrong_app_secret_is_the_operators_to_mend() {
+    let world = World::new(Engine::Sqlite, PLAIN).await;
+    for name in PLAIN {
+        let version = stored(&world.ctx.db, name).await.version;
+        let wrong = |config: &mut Config| config.connections.get_mut(*name).unwrap().client_secret = Some("wrong".to_owned().into());
+        let ctx = replica(&world, "wrong", &world.clock, wrong).await;
+        passing(authorization(&ctx, name, Some(version)).await);
+        assert_eq!(world.alerts().await, [((*name).to_owned(), "connection.app_refused".to_owned())]);
+        assert_eq!(world.state(name).await, "connected");
+        world.clock.advance(15 * MINUTE);
+        let mended = replica(&world, "mended", &world.clock, |_| ()).await;
+        assert_eq!(authorization(&mended, name, Some(version)).await.unwrap().1, version + 1);
+        assert_eq!(world.alerts().await, []);
+    }
+}
+
+// Breaks when connecting again leaves a refresh token that cannot be opened, or takes over one that may be another account's.
+#[tokio::test]
+async fn connecting_without_a_new_refresh_token_keeps_the_old_one_readable() {
+    let world = World::new(Engine::Sqlite, PLAIN).await;
+    let (name, db) = ("brightwater", &world.ctx.db);
+    let (ctx, endpoint) = elsewhere(&world).await;
+    let old = refresh_token(&world, name).await;
+    let account = connections::one(db, name).await.unwrap().unwrap().external_id.unwrap();
+    let given = json!({ "access_token": "a", "token_type": "Bearer", "id": format!("https://login.example/id/{account}/005") });
+    endpoint.give(&given);
+    ctx.lines[name].connect(&ctx.transport, &ctx.clock, "a-code", None).await.unwrap();
+    let version = stored(db, name).await.version;
+    assert_eq!(authorization(&ctx, name, None).await.unwrap(), ("Bearer a".into(), version));
+    endpoint.give(&given);
+    assert_eq!(authorization(&ctx, name, Some(version)).await.unwrap().1, version + 1);
+    let asked = endpoint.asked();
+    let sent = url::form_urlencoded::parse(asked[1].as_bytes()).find(|(key, _)| key == "refresh_token").unwrap().1;
+    assert_eq!(sent, old);
+
+    // Without a word on the account, nothing is kept of the one before.
+    endpoint.give(&json!({ "access_token": "b", "token_type": "Bearer" }));
+    ctx.lines[name].connect(&ctx.transport, &ctx.clock, "a-code", None).await.unwrap();
+    let stored = stored(db, name).await;
+    assert_eq!(stored.refresh, None);
+    assert!(matches!(authorization(&ctx, name, Some(stored.version)).await, Err(Error::NeedsPerson { .. })));
+    assert_eq!(endpoint.asked().len(), 3);
+    let connection = connections::one(db, name).await.unwrap().unwrap();
+    assert_eq!((connection.state.as_str(), connection.state_reason.as_deref()), ("reconnect_needed", Some("no_refresh_token")));
+}
+
+fn saved(access: &str, refresh: Option<&str>, version: i64) -> Saved {
+    Saved { access: access.into(), refresh: refresh.map(str::to_owned), expires_at: Some(200), refresh_at: Some(150), version }
+}
+
+// Breaks when two can have a refresh, one without it can end it, older tokens replace newer, or a save that was rolled back stays.
+#[tokio::test]
+async fn the_store_gives_a_refresh_to_one() {
+    for engine in Engine::BOTH {
+        let folder = Folder::new();
+        let db = Db::open(&engine.url(&folder.0)).await.unwrap();
+        let save = async |tokens: Saved, keep: bool| {
+            let mut tx = db.begin().await.unwrap();
+            let done = tokens::save(&mut tx, "c", tokens).await.unwrap();
+            if keep {
+                tx.commit().await.unwrap();
+            }
+            done
+        };
+        let end = async |owner: &str, end: End| {
+            let mut tx = db.begin().await.unwrap();
+            let done = tokens::end(&mut tx, "c", owner, end).await.unwrap();
+            tx.commit().await.unwrap();
+            done
+        };
+        assert!(save(saved("a1", Some("r1"), 1), true).await);
+        let read = stored(&db, "c").await;
+        let (a, b) = tokio::join!(tokens::claim(&db, "c", &read, "a", 10, 70), tokens::claim(&db, "c", &read, "b", 10, 70));
+        assert_eq!(usize::from(a.unwrap()) + usize::from(b.unwrap()), 1);
+        let taken = stored(&db, "c").await;
+        let owner = taken.owner.clone().unwrap();
+        assert_eq!((taken.intent_at, taken.until), (Some(10), Some(70)));
+        assert!(!end("somebody else", End::default()).await);
+        assert!(end(&owner, End { intent_at: Some(10), cooldown_until: Some(90), failures: 1 }).await);
+        assert!(!tokens::claim(&db, "c", &read, "late", 20, 80).await.unwrap(), "it has failed since this was read");
+        let failed = stored(&db, "c").await;
+        assert_eq!(
+            (failed.intent_at, failed.owner.as_deref(), failed.until, failed.cooldown_until, failed.failures),
+            (Some(10), None, None, Some(90), 1)
+        );
+        // An intent in doubt keeps the time when the doubt began.
+        assert!(tokens::claim(&db, "c", &failed, "next", 95, 155).await.unwrap());
+        assert_eq!(stored(&db, "c").await.intent_at, Some(10));
+        save(saved("rolled back", None, 9), false).await;
+        assert!(save(saved("a2", None, 2), true).await);
+        assert!(!save(saved("older", Some("older"), 2), true).await);
+        assert!(!end("next", End::default()).await, "whoever saves ends what was open");
+        let now = stored(&db, "c").await;
+        assert_eq!(
+            (now.access.as_str(), now.refresh, now.version, now.intent_at, now.cooldown_until, now.failures),
+            ("a2", None, 2, None, None, 0)
+        );
+    }
+}
