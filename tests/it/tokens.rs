@@ -141,6 +141,39 @@ async fn a_token_that_arrived_survives_a_crash() {
     }
 }
 
+// Breaks when a crash at any step of a refresh loses an account that can be kept. One before the vendor was asked costs a wait; one
+// between its answer and the spool costs a click, and nobody can help that.
+#[tokio::test]
+async fn a_crash_at_any_step_loses_what_it_must_and_no_more() {
+    let world = World::new(Engine::Sqlite, PLAIN).await;
+    let (db, name) = (&world.ctx.db, "brightwater");
+    for (point, requests, lost) in
+        [("token.intended", 1, false), ("token.spooled", 1, false), ("token.saved", 1, false), ("token.answered", 2, true)]
+    {
+        let (asked, before) = (world.stats(name).token_requests, stored(db, name).await.version);
+        let crashed = replica(&world, "one", &world.clock, |_| ()).await;
+        let ended = leadshare::points::until(move |at| at == point, authorization(&crashed, name, Some(before))).await;
+        assert!(ended.is_none(), "{point} was never reached");
+        drop(crashed);
+
+        let again = replica(&world, "one", &world.clock, |_| ()).await;
+        let found = loop {
+            match authorization(&again, name, Some(before)).await {
+                Err(Error::Passing { code, .. }) => assert_eq!(code, "refresh_under_way", "{point}"),
+                found => break found,
+            }
+        };
+        assert_eq!(world.stats(name).token_requests, asked + requests, "{point}");
+        if lost {
+            assert!(matches!(found, Err(Error::NeedsPerson { .. })), "{point}: {found:?}");
+            assert_eq!(world.state(name).await, "reconnect_needed");
+        } else {
+            assert_eq!(found.unwrap().1, before + 1, "{point}");
+            assert_eq!((world.state(name).await.as_str(), stored(db, name).await.intent_at), ("connected", None), "{point}");
+        }
+    }
+}
+
 // Breaks when an outage of the database makes the process that has the new token ask for another.
 #[tokio::test]
 async fn a_token_that_could_not_be_saved_is_saved_later() {
