@@ -9,6 +9,7 @@ mod echo;
 mod exactly_once;
 mod files;
 mod ledger;
+mod oidc;
 mod outcomes;
 mod statements;
 mod store;

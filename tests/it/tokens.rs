@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use super::support::world::{Engine, Folder, PLAIN, World};
 
 /// A replica on a world's database, with a disk of its own.
-async fn replica(world: &World, name: &str, clock: &Clock, change: impl FnOnce(&mut Config)) -> Arc<Context> {
+pub async fn replica(world: &World, name: &str, clock: &Clock, change: impl FnOnce(&mut Config)) -> Arc<Context> {
     let mut config = world.config.clone();
     config.store.data_dir = world.dir.join(name);
     std::fs::create_dir_all(&config.store.data_dir).unwrap();
@@ -32,16 +32,16 @@ async fn replica(world: &World, name: &str, clock: &Clock, change: impl FnOnce(&
 }
 
 /// The header for a connection, after the vendor has refused this version of its token.
-async fn authorization(ctx: &Context, name: &str, refused: Option<i64>) -> Result<(String, i64)> {
+pub async fn authorization(ctx: &Context, name: &str, refused: Option<i64>) -> Result<(String, i64)> {
     ctx.lines[name].authorization(&ctx.transport, &ctx.clock, refused).await
 }
 
-async fn stored(db: &Db, name: &str) -> Stored {
+pub async fn stored(db: &Db, name: &str) -> Stored {
     tokens::one(db, name).await.unwrap().unwrap()
 }
 
 /// The refresh token in use, opened.
-async fn refresh_token(world: &World, name: &str) -> String {
+pub async fn refresh_token(world: &World, name: &str) -> String {
     let stored = stored(&world.ctx.db, name).await;
     let aad = Aad::new("tokens", name, "refresh").version(stored.version as u64);
     String::from_utf8(world.ctx.vault.keys.open(aad, &stored.refresh.unwrap()).unwrap().to_vec()).unwrap()

@@ -95,7 +95,7 @@ impl World {
         Self::changed(engine, partners, &|_, text| text.to_owned()).await
     }
 
-    /// The same, with files of the example changed before anything starts.
+    /// The same, with files of the example, or the configuration, changed before anything starts.
     pub async fn changed(engine: Engine, partners: &[&str], change: &(dyn Fn(&str, &str) -> String + Sync)) -> Self {
         let folder = Folder::new();
         let dir = folder.0.clone();
@@ -108,7 +108,7 @@ impl World {
             text.push_str("\n[connections.");
             text.push_str(part);
         }
-        std::fs::write(stage.config_path(), text).unwrap();
+        std::fs::write(stage.config_path(), change("leadshare.toml", &text)).unwrap();
         let config = Config::load(Some(&stage.config_path()), std::iter::empty()).unwrap();
         let built = daemon::build(&config, &clock).await.unwrap();
         let stop = CancellationToken::new();
