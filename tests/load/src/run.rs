@@ -13,7 +13,7 @@ use crate::bench::{Bench, Served, StoreKind, print, rounded};
 use crate::board::{Board, quantile};
 use crate::generator::{Generator, Pace};
 use crate::postgres::Server;
-use crate::process::{Process, free_port};
+use crate::process::{Process, cpu_of_threads, free_port};
 use crate::setup::Cast;
 use crate::vendor::Manner;
 use crate::watch;
@@ -84,8 +84,25 @@ pub struct Report {
     vendor_cpu_s_per_1000: f64,
     generator_cpu_s_per_1000: f64,
     store_cpu_s_per_1000: f64,
+    /// Leads for each second of CPU time that all processes together used.
+    leads_per_cpu_second: f64,
+    floor_leads_per_cpu_second: Option<f64>,
     vendor_calls_per_1000: f64,
     vendor_calls_not_served: u64,
+    /// What else was running: the machine's load average of the last minute, when the run began.
+    load_average_before: f64,
+}
+
+/// How fast something was, by the clock and by what it used.
+#[derive(Clone, Copy)]
+struct Speed {
+    leads_per_second: f64,
+    leads_per_cpu_second: f64,
+}
+
+fn load_average() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
 }
 
 /// Runs and prints; false when a lead was lost or doubled.
@@ -97,9 +114,10 @@ pub async fn run(options: &Options, dir: &Path, vendor_runtime: &Handle) -> Resu
         bail!("--batch is 1 to 100 and at most --backlog; there is at least one source and one recipient");
     }
     let cast = Cast { sources: options.sources, recipients: options.recipients, each: options.recipients.min(3), active: options.sources };
+    let load_average = load_average();
     let server = options.store.server()?;
     let floor = if options.quick { None } else { Some(floor(options, cast, dir, server.as_ref(), vendor_runtime).await?) };
-    let report = daemon(options, cast, dir, server.as_ref(), vendor_runtime, floor).await?;
+    let report = daemon(options, cast, dir, server.as_ref(), vendor_runtime, floor, load_average).await?;
     print(&report, options.json)?;
     Ok(report.lost == 0 && report.doubled == 0 && report.elsewhere == 0)
 }
@@ -117,7 +135,7 @@ fn extent(options: &Options, board: &Board, part: u32) -> (usize, Option<Duratio
     }
 }
 
-async fn floor(options: &Options, cast: Cast, dir: &Path, server: Option<&Server>, vendor_runtime: &Handle) -> Result<f64> {
+async fn floor(options: &Options, cast: Cast, dir: &Path, server: Option<&Server>, vendor_runtime: &Handle) -> Result<Speed> {
     let Served { board, vendor, url } = Served::start(cast, Manner::LOAD, room(options), vendor_runtime).await?;
     let store = match server {
         Some(server) => server.database("floor")?,
@@ -135,13 +153,17 @@ async fn floor(options: &Options, cast: Cast, dir: &Path, server: Option<&Server
     watch::arrived(&board, "floor, warming up").await;
     let (end, time) = extent(options, &board, 2);
     let bar = watch::Bar::start(&board, "floor");
+    let used = || process.cpu() + cpu_of_threads("vendor") + cpu_of_threads("generator") + server.map_or(0.0, Server::cpu);
+    let before = used();
     let range = generator.send(closed, end, time).await?;
     watch::arrived(&board, "floor").await;
+    let cpu = used() - before;
     bar.finish();
     if board.lost() > 0 {
         bail!("the floor lost leads: {}", process.last_words());
     }
-    Ok(board.rate(range.start, range.end))
+    let leads_per_second = board.rate(range.start, range.end);
+    Ok(Speed { leads_per_second, leads_per_cpu_second: range.len() as f64 / cpu.max(0.01) })
 }
 
 async fn daemon(
@@ -150,7 +172,8 @@ async fn daemon(
     dir: &Path,
     server: Option<&Server>,
     vendor_runtime: &Handle,
-    floor: Option<f64>,
+    floor: Option<Speed>,
+    load_average_before: f64,
 ) -> Result<Report> {
     let served = Served::start(cast, Manner::LOAD, room(options), vendor_runtime).await?;
     let mut bench = Bench::new(cast, served, dir, server, options.replicas, None).await?;
@@ -197,8 +220,8 @@ async fn daemon(
         replicas: options.replicas,
         leads: counts.acked,
         leads_per_second: rounded(rate, 1),
-        floor_leads_per_second: floor.map(|floor| rounded(floor, 1)),
-        share_of_floor: floor.map(|floor| rounded(rate / floor, 3)),
+        floor_leads_per_second: floor.map(|floor| rounded(floor.leads_per_second, 1)),
+        share_of_floor: floor.map(|floor| rounded(rate / floor.leads_per_second, 3)),
         half_load_leads_per_second: rounded(board.rate(half.start, half.end), 1),
         ack_p50_ms: rounded(quantile(&acks, 0.5), 2),
         ack_p99_ms: rounded(quantile(&acks, 0.99), 2),
@@ -215,7 +238,10 @@ async fn daemon(
         vendor_cpu_s_per_1000: used(1),
         generator_cpu_s_per_1000: used(2),
         store_cpu_s_per_1000: used(3),
+        leads_per_cpu_second: rounded(thousands * 1e3 / (0..4).map(|n| after[n] - before[n]).sum::<f64>().max(0.01), 1),
+        floor_leads_per_cpu_second: floor.map(|floor| rounded(floor.leads_per_cpu_second, 1)),
         vendor_calls_per_1000: rounded((calls_after - calls_before) as f64 / thousands, 1),
         vendor_calls_not_served: calls.other.load(Ordering::Relaxed),
+        load_average_before,
     })
 }
