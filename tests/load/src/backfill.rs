@@ -32,7 +32,7 @@ pub struct Options {
     /// How many of a hundred contacts ticked a partner, and are delivered too.
     #[arg(long, default_value_t = 0)]
     pub ticked: usize,
-    /// Kills the daemon in the middle and starts it again.
+    /// Kills the daemon when half of the pages were read, and again when half of the rows were kept; starts it again.
     #[arg(long)]
     pub kill: bool,
     /// One JSON object instead of lines.
@@ -56,9 +56,9 @@ struct Report {
     rows_kept: usize,
     kept_twice: i64,
     delivered: usize,
-    killed_at: Option<usize>,
     pages: u64,
-    pages_at_kill: Option<u64>,
+    /// Rows kept and pages read at each kill.
+    kills: Vec<(usize, u64)>,
 }
 
 /// Rows kept, and changes beyond one of a row.
@@ -88,7 +88,7 @@ pub async fn run(options: &Options, dir: &Path, vendor_runtime: &Handle) -> Resu
     if let Ok(style) = ProgressStyle::with_template("{msg:18} {bar:30} {pos:>8} of {len} {per_sec:>14} {elapsed}") {
         bar.set_style(style);
     }
-    let (mut before, mut killed, mut used, mut peak) = (0, None, [0.0; 4], 0.0f64);
+    let (mut before, mut kills, mut used, mut peak) = (0, Vec::new(), 0.0, 0.0f64);
     let mut last = (0, Instant::now());
     let end = loop {
         let done = before + bench.taken_in().await?;
@@ -101,13 +101,19 @@ pub async fn run(options: &Options, dir: &Path, vendor_runtime: &Handle) -> Resu
         } else if last.1.elapsed() > Duration::from_mins(2) {
             bail!("nothing is taken in any more after {done} rows: {}", bench.last_words());
         }
-        if options.kill && killed.is_none() && done >= options.rows / 2 {
-            (used, peak) = (bench.cpu(server.as_ref()), bench.rss().0);
+        let half_way = match kills.len() {
+            0 => pages() as usize >= options.rows / PAGE / 2,
+            1 => done >= options.rows / 2,
+            _ => false,
+        };
+        if options.kill && half_way {
+            used += bench.cpu(server.as_ref())[0];
+            peak = peak.max(bench.rss().0);
             for daemon in &mut bench.daemons {
                 daemon.kill();
             }
             before = kept(&bench.store()).await?.0;
-            killed = Some((before, pages()));
+            kills.push((before, pages()));
             watch::say(&format!("killed after {before} rows and {} pages; started again", pages()));
             bench.start().await?;
         }
@@ -134,15 +140,14 @@ pub async fn run(options: &Options, dir: &Path, vendor_runtime: &Handle) -> Resu
         rows: options.rows,
         rows_per_second: rounded(options.rows as f64 * 1e6 / (end - first).max(1) as f64, 1),
         rss_mib: rounded(rss, 1),
-        daemon_cpu_s_per_1000: rounded((now[0] + if killed.is_some() { used[0] } else { 0.0 }) / thousands, 4),
+        daemon_cpu_s_per_1000: rounded((now[0] + used) / thousands, 4),
         vendor_cpu_s_per_1000: rounded(now[1] / thousands, 4),
         store_cpu_s_per_1000: rounded(now[3] / thousands, 4),
         rows_kept,
         kept_twice,
         delivered: board.counts().arrived,
-        killed_at: killed.map(|(rows, _)| rows),
         pages,
-        pages_at_kill: killed.map(|(_, pages)| pages),
+        kills,
     };
     print(&report, options.json)?;
     Ok(report.rows_kept == options.rows && report.kept_twice == 0 && report.delivered == wanted)
