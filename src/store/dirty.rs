@@ -167,9 +167,10 @@ pub async fn release_all(db: &Db, now: Millis) -> Result<u64> {
 
 const FINISH: &str = "DELETE FROM dirty WHERE connection = $1 AND object = $2 AND lease = $4
   AND (remote_id, seq) IN (SELECT value ->> 0, CAST(value ->> 1 AS BIGINT) FROM json_each(CAST($3 AS TEXT)))";
-const FINISH_RAISED: &str = "UPDATE dirty SET done_seq = CAST(item.value ->> 1 AS BIGINT), lease = NULL, lease_until = 0, claims = 0, raised_at = $5, due = $5
-  FROM json_each(CAST($3 AS TEXT)) AS item
-  WHERE dirty.connection = $1 AND dirty.object = $2 AND dirty.lease = $4 AND dirty.remote_id = item.value ->> 0 AND dirty.seq > CAST(item.value ->> 1 AS BIGINT)";
+const FINISH_RAISED: &str =
+    "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id, CAST(value ->> 1 AS BIGINT) AS seq FROM json_each(CAST($3 AS TEXT)))
+  UPDATE dirty SET done_seq = item.seq, lease = NULL, lease_until = 0, claims = 0, raised_at = $5, due = $5 FROM item
+  WHERE dirty.connection = $1 AND dirty.object = $2 AND dirty.lease = $4 AND dirty.remote_id = item.id AND dirty.seq > item.seq";
 
 /// Finishes claimed hints at the seq that was read; what was raised meanwhile stays.
 ///
@@ -207,9 +208,10 @@ pub async fn pending(db: &Db) -> Result<Vec<(String, i64, i64)>> {
     db.rows(PENDING, args![]).await
 }
 
-const SEEN: &str = "SELECT item.value ->> 0 FROM json_each(CAST($3 AS TEXT)) AS item
-  JOIN records ON records.connection = $1 AND records.object = $2 AND records.remote_id = item.value ->> 0
-  WHERE (records.version = item.value ->> 1 OR records.version LIKE (item.value ->> 1) || '/%') AND records.state = item.value ->> 2";
+const SEEN: &str =
+    "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id, value ->> 1 AS version, value ->> 2 AS state FROM json_each(CAST($3 AS TEXT)))
+  SELECT item.id FROM item JOIN records ON records.connection = $1 AND records.object = $2 AND records.remote_id = item.id
+  WHERE (records.version = item.version OR records.version LIKE item.version || '/%') AND records.state = item.state";
 
 /// Of polled (id, version, state), the ids that were taken in at just that version. A record that
 /// was followed has a version of its own, a slash, and that of what it was turned into.

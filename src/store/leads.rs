@@ -27,8 +27,9 @@ pub async fn save_records(tx: &mut Tx, connection: &str, object: &str, rows: &Va
     tx.exec(SAVE_RECORDS, args![connection, object, rows.clone(), now]).await.map(|_| ())
 }
 
-const WRITTEN: &str = "UPDATE records SET written = item.value ->> 1 FROM json_each(CAST($3 AS TEXT)) AS item
-  WHERE records.connection = $1 AND records.object = $2 AND records.remote_id = item.value ->> 0";
+const WRITTEN: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id, value ->> 1 AS written FROM json_each(CAST($3 AS TEXT)))
+  UPDATE records SET written = item.written FROM item
+  WHERE records.connection = $1 AND records.object = $2 AND records.remote_id = item.id";
 
 /// Keeps what we wrote into source records (`[[id, JSON of the news], …]`), to know it again.
 pub async fn save_written(tx: &mut Tx, connection: &str, object: &str, rows: &Value) -> Result<()> {

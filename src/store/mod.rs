@@ -3,6 +3,9 @@
 //! All SQL lives in this folder, in `const` texts; a test prepares every one on both engines.
 //! Statements are set-based: a batch enters as one JSON text of arrays. No transaction is held
 //! while a vendor is being called. The dialects differ in the fragments of `dialect` only.
+//!
+//! Where a batch is joined with a table by a part of its key, it is `WITH item AS MATERIALIZED`: SQLite would else read
+//! every row of the connection and parse the batch again for each.
 
 pub mod budgets;
 pub mod claims;

@@ -202,12 +202,15 @@ pub async fn remote_by_marker(tx: &mut Tx, connection: &str, markers: &Value) ->
     Ok(tx.rows::<RemoteRow>(REMOTE_BY_MARKER, args![connection, markers.clone()]).await?.into_iter().map(remote).collect())
 }
 
-const LAND: &str = "UPDATE remote_people SET remote_id = item.value ->> 1,
-    made = CASE WHEN remote_people.made = 'unknown' THEN item.value ->> 2 ELSE remote_people.made END,
-    shadow = COALESCE(item.value ->> 3, remote_people.shadow), state = 'live', landed_at = COALESCE(remote_people.landed_at, $3)
-  FROM json_each(CAST($2 AS TEXT)) AS item WHERE remote_people.connection = $1 AND remote_people.person = item.value ->> 0
+const LAND: &str =
+    "WITH item AS MATERIALIZED (SELECT value ->> 0 AS person, value ->> 1 AS remote_id, value ->> 2 AS made, value ->> 3 AS shadow
+    FROM json_each(CAST($2 AS TEXT)))
+  UPDATE remote_people SET remote_id = item.remote_id,
+    made = CASE WHEN remote_people.made = 'unknown' THEN item.made ELSE remote_people.made END,
+    shadow = COALESCE(item.shadow, remote_people.shadow), state = 'live', landed_at = COALESCE(remote_people.landed_at, $3)
+  FROM item WHERE remote_people.connection = $1 AND remote_people.person = item.person
     AND NOT EXISTS (SELECT 1 FROM remote_people AS other WHERE other.connection = $1 AND other.object = remote_people.object
-      AND other.remote_id = item.value ->> 1 AND other.person <> remote_people.person)";
+      AND other.remote_id = item.remote_id AND other.person <> remote_people.person)";
 const OWNER: &str = "SELECT person FROM remote_people WHERE connection = $1 AND object = $2 AND remote_id = $3";
 
 /// Whose record this is, when it is known as somebody's: one record is one person's.
