@@ -1,13 +1,12 @@
 //! The composition root: builds everything in order, starts it, drains it, stops it in reverse.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
 use leadshare_connectors::sdk::manifest::Auth;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, MINUTE, Millis};
@@ -21,8 +20,10 @@ use crate::http::token_endpoint::App;
 use crate::ledger::Signer;
 use crate::oauth::authorize;
 use crate::publish::{self, Published};
+use crate::replicas::{self, Member};
 use crate::rules::Rules;
 use crate::store::{Db, connections, deliveries, dirty, due, tokens};
+use crate::turns::{End, Turns};
 use crate::vault::{KeyCheck, Vault};
 use crate::{pipeline, sealer};
 
@@ -35,8 +36,6 @@ const SEAL: Millis = 500;
 /// A connection that newly shares more than this in an hour is stopped: rather a mistaken mapping or
 /// import than so many people who asked.
 const BRAKE_PER_HOUR: u32 = 5_000;
-/// Most connections that take a turn at the same time.
-const TURNS: usize = 32;
 
 /// Everything that runs needs, and what was found in the files.
 pub struct Built {
@@ -183,7 +182,7 @@ pub async fn drain(ctx: &Context, signer: &Signer) -> Result<usize> {
     let mut rounds = 0;
     loop {
         let mut worked = false;
-        for line in ctx.lines.values() {
+        for line in ctx.lines.values().filter(|line| line.fence().holds(&ctx.clock)) {
             worked |= pipeline::turn(ctx, line).await?;
         }
         sealer::run_once(ctx, signer).await?;
@@ -194,67 +193,102 @@ pub async fn drain(ctx: &Context, signer: &Signer) -> Result<usize> {
     }
 }
 
-/// Works until told to stop, then lets the turns under way end.
-pub async fn work(ctx: Arc<Context>, signer: Signer, stop: CancellationToken) {
-    let sealing = tokio::spawn(seal_until(ctx.clone(), signer, stop.clone()));
-    let mut turns: JoinSet<(String, bool)> = JoinSet::new();
-    let mut running: HashSet<String> = HashSet::new();
-    let mut again: BTreeSet<String> = ctx.lines.keys().cloned().collect();
+/// Works as one replica, called `name`, until told to stop; then lets the turns under way end and gives back what it owned.
+///
+/// # Errors
+/// When it cannot go on: its clock differs too much from the database's, or its heartbeat broke off.
+pub async fn work(ctx: Arc<Context>, signer: Signer, name: String, stop: CancellationToken) -> Result<()> {
+    let member = Arc::new(Member::join(&ctx, &name, replicas::offset(&ctx.db, &ctx.clock).await?).await?);
+    let (end, stop) = (CancellationToken::new(), stop.child_token());
+    let mut keeping = tokio::spawn(replicas::keep(member.clone(), end.clone()));
+    let sealing = tokio::spawn(seal_until(ctx.clone(), signer, member.clone(), stop.clone()));
+    let mut turns = Turns::new(&ctx.clock);
+    let mut kept = None;
     let (mut looked, mut worked) = (0, false);
     while !stop.is_cancelled() {
         let since = ctx.clock.now() - looked;
         if since >= TICK || worked && since >= SOON {
             (looked, worked) = (ctx.clock.now(), false);
             match due::connections(&ctx.db, looked).await {
-                Ok(due) => again.extend(due),
+                Ok(due) => due.into_iter().filter(|name| member.owns(name)).for_each(|name| turns.want(name)),
                 Err(error) => tracing::error!(%error, "the store cannot be asked for work; tried again"),
             }
         }
-        while running.len() < TURNS
-            && let Some(name) = again.iter().find(|name| !running.contains(*name)).cloned()
-        {
-            again.remove(&name);
-            running.insert(name.clone());
-            let ctx = ctx.clone();
-            turns.spawn(async move {
-                let Some(line) = ctx.lines.get(&name) else { return (name, false) };
-                let worked = pipeline::turn(&ctx, line).await.unwrap_or_else(|error| {
-                    tracing::error!(connection = name, %error, "a turn failed; tried again");
-                    false
-                });
-                (name, worked)
-            });
+        while let Some(name) = turns.next() {
+            if member.begin(&name) {
+                turns.start(name.clone(), take_turn(ctx.clone(), name));
+            }
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            woken = ctx.wake.woken() => again.extend(woken),
+            woken = ctx.wake.woken() => woken.into_iter().filter(|name| member.owns(name)).for_each(|name| turns.want(name)),
             () = ctx.clock.sleep(if worked { SOON } else { TICK }) => {}
-            Some(ended) = turns.join_next(), if !turns.is_empty() => {
+            () = member.found_dead() => {
+                // What others have taken over is theirs: as after a crash, nothing that was begun is kept.
+                turns.abort().await;
+                while let Err(error) = member.rejoin().await {
+                    tracing::error!(%error, "the replica cannot begin anew; tried again");
+                    ctx.clock.sleep(TICK).await;
+                }
+            }
+            ended = &mut keeping => {
+                kept = Some(ended);
+                stop.cancel();
+            }
+            Some((name, ended)) = turns.ended() => {
+                member.end(&name);
                 match ended {
-                    Ok((name, did)) => {
-                        running.remove(&name);
-                        if did {
-                            again.insert(name);
-                        }
-                        worked |= did;
+                    End::Worked => {
+                        turns.want(name);
+                        worked = true;
                     }
-                    Err(error) => {
-                        // A panic in one turn must not stop the others; its claims run out by themselves.
-                        tracing::error!(%error, "a turn broke off");
-                        running.clear();
-                    }
+                    End::Idle => {}
+                    // Its claims run out by themselves; the turns of others go on.
+                    End::Broke(why) => tracing::error!(connection = name, why, "a turn broke off"),
                 }
             }
         }
     }
-    while turns.join_next().await.is_some() {}
+    // Others take over what has no turn any more, while the rest is ended here.
+    let retired = member.retire().await;
+    while let Some((name, _)) = turns.ended().await {
+        member.end(&name);
+        if let Err(error) = member.retire().await {
+            tracing::warn!(%error, "a connection could not be given back: others take it over in a moment");
+        }
+    }
+    end.cancel();
     if let Err(error) = sealing.await {
         tracing::error!(%error, "sealing broke off");
     }
+    let kept = match kept {
+        Some(kept) => kept,
+        None => keeping.await,
+    };
+    retired
+        .and(member.leave().await)
+        .unwrap_or_else(|error| tracing::warn!(%error, "not everything was given back: others take it over in a moment"));
+    kept.unwrap_or_else(|error| Err(Error::System(format!("the heartbeat broke off: {error}"))))
 }
 
-async fn seal_until(ctx: Arc<Context>, signer: Signer, stop: CancellationToken) {
+async fn take_turn(ctx: Arc<Context>, name: String) -> bool {
+    let Some(line) = ctx.lines.get(&name) else { return false };
+    pipeline::turn(&ctx, line).await.unwrap_or_else(|error| {
+        tracing::error!(connection = name, %error, "a turn failed; tried again");
+        false
+    })
+}
+
+async fn seal_until(ctx: Arc<Context>, signer: Signer, member: Arc<Member>, stop: CancellationToken) {
     loop {
+        // One seals at a time: the others would only do the same again.
+        if !member.seals() && !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = ctx.clock.sleep(SEAL) => {}
+            }
+            continue;
+        }
         match sealer::run_once(&ctx, &signer).await {
             Ok(0) if stop.is_cancelled() => return,
             Ok(0) => tokio::select! {

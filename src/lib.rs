@@ -55,6 +55,7 @@
 //!
 //! - [`publish`]: files become the rules in force, or say why not.
 //! - [`sealer`]: seals the ledger a moment behind the work.
+//! - [`replicas`], [`turns`]: whose a connection is among several daemons; which connections have their turn now.
 //! - [`daemon`], [`service`]: building, working, draining; telling the service manager.
 //! - [`web`], [`summary`]: webhooks, connect pages, the operator's pages; what connecting means in words.
 //! - [`sandbox`], [`demo`]: vendors' simulators over HTTP, and five partners acted out on them.
@@ -90,9 +91,10 @@
 //!    contact fields stay masked until acceptance, are masked there too, and are held: there is no offer page yet.
 //! 5. A decision can be replayed to the same answer: its inputs are kept sealed beside it, with the versions used.
 //!    Kept: `src/intake/keep.rs`. Tested: `src/decide/tests/leaving.rs`.
-//! 6. A connection's budgets are not exceeded; waiting for a quota loses nothing and counts as no try; new leads go
-//!    before news. Kept: `src/http/limit.rs`, `src/store/deliveries.rs`. Tested: there, `tests/it/store.rs`,
-//!    `tests/it/exactly_once.rs`. It holds for one daemon per database, which is all that is supported.
+//! 6. A connection's budgets are not exceeded, over all replicas and over restarts; waiting for a quota loses nothing and
+//!    counts as no try; new leads go before news. Kept: `src/http/window.rs`, `src/http/limit.rs`, `src/replicas.rs`,
+//!    `src/store/deliveries.rs`. Tested: `src/http/window/tests.rs`, `tests/it/rates.rs`, `tests/it/replicas.rs`,
+//!    `tests/it/store.rs`, `tests/it/exactly_once.rs`.
 //! 7. One token refresh at a time per connection, over all replicas; a new refresh token is on disk and in the database before it
 //!    is used; passing trouble never looks like a withdrawn grant. Kept: `src/http/tokens.rs`, `src/http/spool.rs`,
 //!    `src/store/tokens.rs`. Tested: `tests/it/tokens.rs`, `tests/it/exactly_once.rs`.
@@ -139,6 +141,7 @@ pub mod pipeline;
 pub mod points;
 pub mod program;
 pub mod publish;
+pub mod replicas;
 pub mod rules;
 pub mod sandbox;
 pub mod sealer;
@@ -148,5 +151,6 @@ pub mod standing;
 pub mod store;
 pub mod summary;
 pub mod telemetry;
+pub mod turns;
 pub mod vault;
 pub mod web;

@@ -1,4 +1,4 @@
-//! `leadshare jobs`: deliveries that wait or failed, and trying them again.
+//! `leadshare jobs`: deliveries that wait or failed, whose work it is, and trying again.
 
 use serde_json::json;
 
@@ -6,12 +6,12 @@ use super::open;
 use crate::clock::{Clock, rfc3339};
 use crate::config::Config;
 use crate::errors::{Error, Result};
-use crate::store::{connections, deliveries};
+use crate::store::{Db, connections, deliveries, replicas};
 
 /// What can be done with deliveries.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Lists deliveries that failed or wait.
+    /// Lists deliveries that failed or wait, the replicas at work, and whose each connection is.
     List,
     /// Tries failed deliveries again, now.
     Retry {
@@ -26,12 +26,18 @@ pub async fn run(command: Command, config: &Config, json: bool) -> Result<bool> 
     match command {
         Command::List => {
             let jobs = deliveries::unfinished(&db).await?;
+            let (live, owned) = (replicas::all(&db).await?, replicas::owners(&db).await?);
             if json {
                 let rows: Vec<_> = jobs
                     .iter()
                     .map(|j| json!({ "share": j.0, "way": j.1, "connection": j.2, "state": j.3, "due": rfc3339(j.4), "attempts": j.5, "error": j.6 }))
                     .collect();
-                out!("{}", json!({ "jobs": rows }));
+                let live: Vec<_> = live
+                    .iter()
+                    .map(|r| json!({ "id": r.0, "name": r.1, "since": rfc3339(r.2), "heartbeat": rfc3339(r.3), "leaving": r.4 != 0 }))
+                    .collect();
+                let owned: Vec<_> = owned.iter().map(|o| json!({ "connection": o.0, "owner": o.1, "epoch": o.2 })).collect();
+                out!("{}", json!({ "jobs": rows, "replicas": live, "connections": owned }));
                 return Ok(true);
             }
             if jobs.is_empty() {
@@ -44,7 +50,7 @@ pub async fn run(command: Command, config: &Config, json: bool) -> Result<bool> 
                     error.unwrap_or_default()
                 );
             }
-            Ok(true)
+            list_replicas(&db, &live, &owned).await
         }
         Command::Retry { share } => {
             let now = Clock::system().now();
@@ -61,4 +67,23 @@ pub async fn run(command: Command, config: &Config, json: bool) -> Result<bool> 
             Ok(true)
         }
     }
+}
+
+async fn list_replicas(db: &Db, live: &[replicas::Replica], owned: &[replicas::Owner]) -> Result<bool> {
+    let now = replicas::now(db).await?;
+    for (id, name, since, beat_at, leaving) in live {
+        let mine: Vec<&str> = owned.iter().filter(|o| o.1.as_ref() == Some(id)).map(|o| o.0.as_str()).collect();
+        out!(
+            "\nreplica {name}  since {}  heartbeat {} s ago{}\n  {}",
+            rfc3339(*since),
+            (now - beat_at).max(0) / 1_000,
+            if *leaving != 0 { ", leaving" } else { "" },
+            if mine.is_empty() { "owns nothing".to_owned() } else { format!("owns {}", mine.join(", ")) }
+        );
+    }
+    let alone: Vec<&str> = owned.iter().filter(|o| !live.iter().any(|r| Some(&r.0) == o.1.as_ref())).map(|o| o.0.as_str()).collect();
+    if !alone.is_empty() {
+        out!("\nnobody's: {}", alone.join(", "));
+    }
+    Ok(true)
 }

@@ -35,8 +35,9 @@ pub async fn run(config: &Config, path: &Path) -> Result<bool> {
     let stop = CancellationToken::new();
     let listener = tokio::net::TcpListener::bind(config.server.listen).await;
     let listener = listener.map_err(|e| Error::System(format!("{} cannot be listened on: {e}", config.server.listen)))?;
-    let web = tokio::spawn(serve(listener, config, &ctx, &page, &stop)?);
-    let work = tokio::spawn(daemon::work(ctx.clone(), built.signer, stop.clone()));
+    let mut web = tokio::spawn(serve(listener, config, &ctx, &page, &stop)?);
+    let name = format!("{} {}", rustix::system::uname().nodename().to_string_lossy(), config.server.listen);
+    let mut work = tokio::spawn(daemon::work(ctx.clone(), built.signer, name, stop.clone()));
     let disk = tokio::spawn(daemon::watch_disk(ctx.clone(), config.clone(), stop.clone()));
     let reloads = tokio::spawn(reload(ctx.clone(), config.clone(), stop.clone()));
     tracing::info!(listen = %config.server.listen, connections = ctx.lines.len(), store = ctx.db.engine(), config = %path.display(), "running");
@@ -44,22 +45,28 @@ pub async fn run(config: &Config, path: &Path) -> Result<bool> {
 
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| Error::System(e.to_string()))?;
     let beat = std::time::Duration::from_millis(service::watchdog().unwrap_or(5_000) as u64);
-    loop {
+    // What ended without being told to: the service manager starts the daemon again.
+    let died = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            ended = tokio::signal::ctrl_c() => if ended.is_ok() { break },
+            _ = terminate.recv() => break None,
+            ended = tokio::signal::ctrl_c() => if ended.is_ok() { break None },
+            ended = &mut work => break Some(("the work", ended)),
+            ended = &mut web => break Some(("the web", ended)),
             () = tokio::time::sleep(beat) => {
                 service::alive();
                 page.upkeep();
             }
         }
-    }
+    };
     tracing::info!("stopping: turns under way are ended first");
     service::stopping();
     stop.cancel();
     let drained = tokio::time::timeout(std::time::Duration::from_millis(daemon::DRAIN as u64), async {
-        let _ = work.await;
-        let _ = web.await;
+        for task in [work, web] {
+            if !task.is_finished() {
+                let _ = task.await;
+            }
+        }
         let _ = reloads.await;
         let _ = disk.await;
     });
@@ -67,7 +74,12 @@ pub async fn run(config: &Config, path: &Path) -> Result<bool> {
         tracing::warn!("not everything ended in time; what is left is taken up again after its lease");
     }
     ctx.db.close().await;
-    Ok(true)
+    match died {
+        None => Ok(true),
+        Some((_, Ok(Err(error)))) => Err(error),
+        Some((what, Ok(Ok(())))) => Err(Error::System(format!("{what} ended by itself"))),
+        Some((what, Err(error))) => Err(Error::System(format!("{what} broke off: {error}"))),
+    }
 }
 
 fn serve(
@@ -76,7 +88,7 @@ fn serve(
     ctx: &Arc<Context>,
     page: &metrics::Page,
     stop: &CancellationToken,
-) -> Result<impl Future<Output = ()> + use<>> {
+) -> Result<impl Future<Output = Result<()>> + use<>> {
     let admin = if let Some(password) = &config.server.admin_password {
         AdminAuth::Password(password.to_secret_string())
     } else {
@@ -94,9 +106,7 @@ fn serve(
     let stop = stop.clone();
     Ok(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
-        if let Err(error) = served.await {
-            tracing::error!(%error, "the web stopped");
-        }
+        served.await.map_err(|e| Error::System(format!("the web stopped: {e}")))
     })
 }
 

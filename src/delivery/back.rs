@@ -79,7 +79,7 @@ pub(super) async fn prepare(
     deliveries::done(&mut tx, "back", lease, &Value::from(done), now).await?;
     deliveries::end(&mut tx, "back", &Value::from(ends)).await?;
     let held = Value::from(first.iter().map(|p| json!([p.delivery.share])).collect::<Vec<_>>());
-    if deliveries::still_held(&mut tx, "back", lease, &held, now + 60_000).await? != first.len() as i64 {
+    if deliveries::still_held(&mut tx, "back", lease, &held, now + 60_000).await?.len() != first.len() {
         return Ok((Vec::new(), now));
     }
     deliveries::intend(

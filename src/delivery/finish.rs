@@ -27,7 +27,7 @@ pub(super) async fn finish(
     mapping: &Mapping,
     lease: &str,
     started: Millis,
-    written: Vec<Written>,
+    mut written: Vec<Written>,
     stopped: &Stopped,
 ) -> Result<()> {
     let now = ctx.clock.now();
@@ -35,6 +35,7 @@ pub(super) async fn finish(
     let mut entries = Entries::default();
     let mut tx = ctx.db.begin().await?;
     let keys = Keys::load(&mut tx, &ctx.vault, written.iter().map(|w| w.prepared.about.share.person.as_str())).await?;
+    keep_held(&mut tx, way, lease, &mut written).await?;
     let (mut landed, mut done, mut later, mut ends, mut settled, mut doubtful, mut attempts, mut first, mut moved, mut noted) =
         (vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![]);
     // What stands now, under the people's locks: a share may have been taken back while the write was on its way.
@@ -173,10 +174,19 @@ pub(super) async fn finish(
     Ok(())
 }
 
+/// Drops what became of writes that are another worker's by now: the intent tells it what may have been sent.
+async fn keep_held(tx: &mut Tx, way: Way, lease: &str, written: &mut Vec<Written>) -> Result<()> {
+    let shares = Value::from(written.iter().map(|w| json!([w.prepared.delivery.share])).collect::<Vec<_>>());
+    let held = deliveries::still_held(tx, way.word(), lease, &shares, 0).await?;
+    written.retain(|w| held.contains(&w.prepared.delivery.share));
+    Ok(())
+}
+
 /// Keeps what was found of creates in doubt.
-pub(super) async fn settled(ctx: &Context, line: &Line, lease: &str, written: Vec<Written>, stopped: &Stopped) -> Result<()> {
+pub(super) async fn settled(ctx: &Context, line: &Line, lease: &str, mut written: Vec<Written>, stopped: &Stopped) -> Result<()> {
     let now = ctx.clock.now();
     let mut tx = ctx.db.begin().await?;
+    keep_held(&mut tx, Way::Out, lease, &mut written).await?;
     let (mut landed, mut known, mut later) = (vec![], vec![], vec![]);
     let ids = Value::from(written.iter().map(|w| json!([w.prepared.about.share.id])).collect::<Vec<_>>());
     let held = deliveries::held(&mut tx, "out", lease, &ids).await?;

@@ -110,6 +110,7 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
     };
     let (poison, claimed): (Vec<Delivery>, Vec<Delivery>) = claimed.into_iter().partition(|d| d.claims > claims::MAX_CLAIMS);
     finish::set_aside(ctx, way, &poison).await?;
+    let terms = terms(&claimed);
 
     let safety = line.manifest().write.safety;
     // With a unique key a create of unknown outcome is simply sent again; without one, it is looked for first.
@@ -135,7 +136,7 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
         marker_field: mapping.marker_field(line.manifest()).to_owned(),
         items: prepared.iter().map(|p| p.item.clone()).collect(),
     };
-    let (mut results, stopped, touched) = talk(ctx, line, &op, Terms { deadline: Some(checked + GATES_HOLD), ..Terms::TURN }).await?;
+    let (mut results, stopped, touched) = talk(ctx, line, &op, Terms { deadline: Some(checked + GATES_HOLD), ..terms }).await?;
     points::at("delivery.sent").await;
     let written = prepared
         .into_iter()
@@ -148,12 +149,17 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
     Ok(true)
 }
 
+/// On what terms requests for these deliveries are sent.
+fn terms(claimed: &[Delivery]) -> Terms {
+    Terms { protect: claimed.iter().any(Delivery::protects), ..Terms::TURN }
+}
+
 /// Looks for creates of unknown outcome; too early, they wait.
 async fn settle(ctx: &Context, line: &Line, mapping: &Mapping, lease: &str, doubtful: Vec<Delivery>) -> Result<()> {
     if doubtful.is_empty() {
         return Ok(());
     }
-    let now = ctx.clock.now();
+    let (now, terms) = (ctx.clock.now(), terms(&doubtful));
     let ripe_at = |d: &Delivery| d.sent_at.unwrap_or(now) + line.manifest().write.settle_after_ms;
     let (ripe, early): (Vec<Delivery>, Vec<Delivery>) = doubtful.into_iter().partition(|d| ripe_at(d) <= now);
     if !early.is_empty() {
@@ -177,7 +183,7 @@ async fn settle(ctx: &Context, line: &Line, mapping: &Mapping, lease: &str, doub
         })
         .collect();
     let op = Op::Settle { object: mapping.object().to_owned(), marker_field: mapping.marker_field(line.manifest()).to_owned(), items };
-    let (mut results, stopped, _) = talk(ctx, line, &op, Terms::TURN).await?;
+    let (mut results, stopped, _) = talk(ctx, line, &op, terms).await?;
     points::at("settle.looked").await;
     let written = prepared.into_iter().map(|p| Written { result: results.remove(p.item.key()), touched: true, prepared: p }).collect();
     finish::settled(ctx, line, lease, written, &stopped).await

@@ -11,7 +11,6 @@ use crate::context::Context;
 use crate::decide;
 use crate::entries::Entries;
 use crate::errors::Result;
-use crate::http::Terms;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, NoSink, drive};
 use crate::mapping::Mapping;
@@ -186,7 +185,7 @@ pub(super) async fn prepare(
     }
     let held = Value::from(prepared.iter().map(|p| json!([p.delivery.share])).collect::<Vec<_>>());
     // A lease that has nearly run out is not begun with: another worker may hold it by the time we send.
-    if deliveries::still_held(&mut tx, "out", lease, &held, now + 60 * SECOND).await? != prepared.len() as i64 {
+    if deliveries::still_held(&mut tx, "out", lease, &held, now + 60 * SECOND).await?.len() != prepared.len() {
         return Ok((Vec::new(), Vec::new(), now));
     }
     deliveries::later(&mut tx, "out", lease, &Value::from(waiting)).await?;
@@ -281,7 +280,7 @@ async fn adopted(ctx: &Context, line: &Line, mapping: &Mapping, claimed: &[Deliv
     fields.push(mapping.marker_field(line.manifest()).to_owned());
     let op = Op::Fetch { object: mapping.object().to_owned(), ids: by_id.keys().cloned().collect(), fields };
     let Ok(talk) = line.connector().open(&op, &line.account(), None) else { return Ok(BTreeMap::new()) };
-    match drive(&ctx.transport, line, &ctx.clock, talk, Terms::TURN, &mut NoSink).await? {
+    match drive(&ctx.transport, line, &ctx.clock, talk, super::terms(claimed), &mut NoSink).await? {
         Ended::Done(Output::Records(records)) => {
             Ok(records.into_iter().filter_map(|r| Some((by_id.get(&r.id)?.clone(), r.fields))).collect())
         }

@@ -86,7 +86,7 @@ pub async fn run(options: &Options, change: &(dyn Fn(&str, &str) -> String + Syn
             }
         }
     });
-    let work = tokio::spawn(daemon::work(ctx.clone(), built.signer, stop.clone()));
+    let work = tokio::spawn(daemon::work(ctx.clone(), built.signer, "demo".to_owned(), stop.clone()));
 
     let people = cast::people(options.leads, clock.now());
     suppress(&ctx, &people).await?;
@@ -126,9 +126,7 @@ pub async fn run(options: &Options, change: &(dyn Fn(&str, &str) -> String + Syn
         }
     }
     stop.cancel();
-    for task in [work, pump] {
-        let _ = task.await;
-    }
+    let _ = tokio::join!(work, pump);
     ctx.db.close().await;
     result
 }

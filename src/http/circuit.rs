@@ -2,7 +2,10 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::clock::{MINUTE, Millis, SECOND};
+use super::line::Line;
+use crate::clock::{Clock, MINUTE, Millis, SECOND};
+use crate::errors::Result;
+use crate::store::connections;
 
 /// Failed requests in a row after which a vendor is left alone.
 const FAILURES: u32 = 8;
@@ -10,6 +13,9 @@ const FAILURES: u32 = 8;
 const PAUSE: Millis = 30 * SECOND;
 /// The longest pause.
 const LONGEST: Millis = 15 * MINUTE;
+
+/// The alert while a vendor is left alone.
+const UNREACHABLE: &str = "connection.unreachable";
 
 /// What has just changed.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,6 +70,43 @@ impl Circuit {
         state.until = now + pause;
         Some(Turned::Paused { until: state.until, first })
     }
+}
+
+/// A request to a connection's vendor was answered as it should be, or was not. A vendor that keeps failing is left alone
+/// for a while, and its owner told once; when it answers again, that is said too.
+pub(super) async fn heard(line: &Line, well: bool, clock: &Clock) {
+    let Some(turned) = line.circuit().heard(well, clock.now()) else { return };
+    if let Turned::Paused { until, .. } = &turned {
+        line.limits().block(None, *until).await;
+    }
+    if let Err(error) = tell(line, &turned, clock).await {
+        tracing::error!(connection = line.name(), %error, "an alert could not be kept");
+    }
+}
+
+async fn tell(line: &Line, turned: &Turned, clock: &Clock) -> Result<()> {
+    let now = clock.now();
+    let mut tx = line.db().begin().await?;
+    match turned {
+        Turned::Paused { until, first } => {
+            tracing::warn!(connection = line.name(), pause_s = (until - now) / SECOND, "the vendor keeps failing: left alone");
+            if !first {
+                return Ok(());
+            }
+            let message = format!(
+                "{} does not answer, or only with failures: it is left alone and tried again by itself, first after half a minute, later each quarter of an hour; nothing is lost meanwhile",
+                line.manifest().title
+            );
+            connections::raise_alert(&mut tx, &clock.id(), line.name(), UNREACHABLE, &message, now).await?;
+        }
+        Turned::Answers { news } => {
+            if *news {
+                tracing::info!(connection = line.name(), "the vendor answers again");
+            }
+            connections::end_alert(&mut tx, line.name(), UNREACHABLE, now).await?;
+        }
+    }
+    tx.commit().await
 }
 
 #[cfg(test)]

@@ -61,18 +61,38 @@ struct Paced {
     window: Mutex<Window>,
     /// Held by whoever writes the row.
     writing: tokio::sync::Mutex<()>,
-    /// The even rate. A quarter of the window's units may go at once: what a short pause left unused is caught up.
-    pace: Pace,
+    /// The even rate, with the units of a window that it is for.
+    pace: Mutex<(i64, Option<Pace>)>,
+    length: Millis,
 }
 
 impl Paced {
-    fn new(clock: &Clock, budget: &Budget, share: u32) -> Option<Self> {
-        let window = Window::new(budget.limit, share, budget.window_ms, &clock.id());
-        let most = window.most().clamp(1, i64::from(u32::MAX)) as u32;
-        let every = Duration::from_millis(budget.window_ms.max(1) as u64) / most;
-        let quota = Quota::with_period(every)?.allow_burst(NonZeroU32::new((most / 4).max(1))?);
-        let pace = RateLimiter::direct_with_clock(quota, Ticks(clock.clone()));
-        Some(Self { window: Mutex::new(window), writing: tokio::sync::Mutex::default(), pace })
+    fn new(clock: &Clock, budget: &Budget, fixed: bool, share: u32) -> Self {
+        Self {
+            window: Mutex::new(Window::new(budget.limit, fixed, share, budget.window_ms, &clock.id())),
+            writing: tokio::sync::Mutex::default(),
+            pace: Mutex::default(),
+            length: budget.window_ms.max(1),
+        }
+    }
+
+    /// Until when the even rate says to wait. A quarter of a window's units may go at once: what a short pause left unused is caught up.
+    fn paced(&self, promised: i64, units: i64, clock: &Clock) -> Option<Millis> {
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        if pace.0 != promised {
+            let most = promised.clamp(1, i64::from(u32::MAX)) as u32;
+            let quota = Quota::with_period(Duration::from_millis(self.length as u64) / most);
+            let quota = quota.and_then(|quota| Some(quota.allow_burst(NonZeroU32::new((most / 4).max(1))?)));
+            *pace = (promised, quota.map(|quota| RateLimiter::direct_with_clock(quota, Ticks(clock.clone()))));
+        }
+        let units = NonZeroU32::new(units as u32).unwrap_or(NonZeroU32::MIN);
+        match pace.1.as_ref()?.check_n(units) {
+            Ok(Err(not_until)) => {
+                let now = clock.now();
+                Some(now + not_until.wait_time_from(Tick(now)).as_millis() as i64 + 1)
+            }
+            Ok(Ok(())) | Err(_) => None,
+        }
     }
 
     fn window(&self) -> MutexGuard<'_, Window> {
@@ -80,15 +100,12 @@ impl Paced {
     }
 
     /// Takes units when there are some and it is time. Work that protects people does not wait for the pace.
-    fn take(&self, units: i64, protect: bool, now: Millis) -> Take {
+    fn take(&self, units: i64, protect: bool, clock: &Clock) -> Take {
         let mut window = self.window();
-        let found = window.look(units, protect, now);
+        let found = window.look(units, protect, clock.now());
         if let Take::Yes(_) = found {
-            let burst = NonZeroU32::new(units as u32).unwrap_or(NonZeroU32::MIN);
-            if let Ok(Err(not_until)) = self.pace.check_n(burst)
-                && !protect
-            {
-                return Take::Wait(now + not_until.wait_time_from(Tick(now)).as_millis() as i64 + 1);
+            if let Some(until) = self.paced(window.promised(), units, clock).filter(|_| !protect) {
+                return Take::Wait(until);
             }
             window.take(units);
         }
@@ -129,9 +146,12 @@ impl Drop for Permit<'_> {
 }
 
 impl Limits {
-    /// A connection's budgets, of which `share` percent are promised to be ours.
-    pub fn new(clock: &Clock, db: &Db, connection: &str, budgets: &[Budget], share: u32) -> Self {
-        let budgets = budgets.iter().filter_map(|b| Some((b.name.clone(), Paced::new(clock, b, share)?))).collect();
+    /// A connection's budgets, of which `share` percent are promised to be ours. Where one is as `usual` at the vendor, what
+    /// the vendor states of this account goes before it; one that the operator changed is never exceeded.
+    pub fn new(clock: &Clock, db: &Db, connection: &str, usual: &[Budget], budgets: &[Budget], share: u32) -> Self {
+        let fixed =
+            |budget: &Budget| !usual.iter().any(|b| b.name == budget.name && b.limit == budget.limit && b.window_ms == budget.window_ms);
+        let budgets = budgets.iter().map(|b| (b.name.clone(), Paced::new(clock, b, fixed(b), share))).collect();
         Self { clock: clock.clone(), db: db.clone(), connection: connection.to_owned(), budgets, blocked: Mutex::default() }
     }
 
@@ -161,8 +181,8 @@ impl Limits {
                 return Err(until);
             }
             let Some(paced) = self.budgets.get(name) else { return Ok(None) };
-            let units = units.clamp(1, (paced.window().most() / 4).max(1));
-            let until = match paced.take(units, protect, now) {
+            let units = units.clamp(1, paced.window().promised());
+            let until = match paced.take(units, protect, &self.clock) {
                 Take::Yes(block) => return Ok(Some((paced, block, units))),
                 Take::Wait(until) => until,
                 Take::Reserve => match self.reserve(name, paced, units, protect).await {

@@ -6,20 +6,17 @@ use std::sync::{Arc, RwLock};
 use leadshare_connectors::sdk::{Account, Connector, Manifest, Response};
 use secrecy::SecretString;
 
-use super::circuit::{Circuit, Turned};
+use super::circuit::Circuit;
 use super::egress::{self, Egress};
 use super::fence::Fence;
 use super::limit::Limits;
 use super::spool::Spool;
 use super::token_endpoint::App;
 use super::tokens::Held;
-use crate::clock::{Clock, Millis, SECOND};
+use crate::clock::{Clock, Millis};
 use crate::errors::{Error, Result};
 use crate::store::{Db, connections};
 use crate::vault::Vault;
-
-/// The alert while a vendor is left alone.
-const UNREACHABLE: &str = "connection.unreachable";
 
 /// What a partner's account is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -113,7 +110,7 @@ impl From<&connections::Connection> for Facts {
 impl Line {
     /// A line, with what the store knows of its account.
     pub fn new(setup: Setup, clock: &Clock, db: &Db, vault: &Arc<Vault>, stored: Option<&connections::Connection>) -> Self {
-        let limits = Limits::new(clock, db, &setup.name, &setup.budgets, setup.share_of_budget);
+        let limits = Limits::new(clock, db, &setup.name, &setup.connector.manifest().budgets, &setup.budgets, setup.share_of_budget);
         let spool = Spool::new(&setup.spool, &setup.name);
         let facts = stored.map(Facts::from).unwrap_or_default();
         Self {
@@ -159,6 +156,14 @@ impl Line {
     /// The budgets.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+    /// Whether its vendor is well.
+    pub(super) fn circuit(&self) -> &Circuit {
+        &self.circuit
+    }
+    /// The store.
+    pub(super) fn db(&self) -> &Db {
+        &self.db
     }
     /// Whether the connection is this replica's.
     pub fn fence(&self) -> &Fence {
@@ -232,43 +237,6 @@ impl Line {
         let parsed = url::Url::parse(&full).map_err(|_| Error::BadRequest(format!("connection {}: base_url is not a URL", self.name())))?;
         egress::check(&self.setup.egress, &parsed, base.as_deref(), &self.manifest().host_suffixes)?;
         Ok(parsed)
-    }
-
-    /// A request was answered as it should be, or was not. A vendor that keeps failing is left alone for a while, and its
-    /// owner told once; when it answers again, that is said too.
-    pub(super) async fn heard_of(&self, well: bool, clock: &Clock) {
-        let Some(turned) = self.circuit.heard(well, clock.now()) else { return };
-        if let Turned::Paused { until, .. } = &turned {
-            self.limits.block(None, *until).await;
-        }
-        if let Err(error) = self.tell(&turned, clock).await {
-            tracing::error!(connection = self.name(), %error, "an alert could not be kept");
-        }
-    }
-
-    async fn tell(&self, turned: &Turned, clock: &Clock) -> Result<()> {
-        let now = clock.now();
-        let mut tx = self.db.begin().await?;
-        match turned {
-            Turned::Paused { until, first } => {
-                tracing::warn!(connection = self.name(), pause_s = (until - now) / SECOND, "the vendor keeps failing: left alone");
-                if !first {
-                    return Ok(());
-                }
-                let message = format!(
-                    "{} does not answer, or only with failures: it is left alone and tried again by itself, first after half a minute, later each quarter of an hour; nothing is lost meanwhile",
-                    self.manifest().title
-                );
-                connections::raise_alert(&mut tx, &clock.id(), self.name(), UNREACHABLE, &message, now).await?;
-            }
-            Turned::Answers { news } => {
-                if *news {
-                    tracing::info!(connection = self.name(), "the vendor answers again");
-                }
-                connections::end_alert(&mut tx, self.name(), UNREACHABLE, now).await?;
-            }
-        }
-        tx.commit().await
     }
 
     /// Notes the vendor's clock from an answer.

@@ -220,7 +220,7 @@ pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, 
         };
         crate::metrics::vendor_request(connector, class);
         tracing::debug!(connector, connection = line.name(), class, took_ms = clock.now() - started, "asked the vendor");
-        line.heard_of(result.as_ref().is_ok_and(|response| response.status < 500), clock).await;
+        circuit::heard(line, result.as_ref().is_ok_and(|response| response.status < 500), clock).await;
         let sent = match result {
             Ok(response) => {
                 line.heard_headers(&response, clock.now());

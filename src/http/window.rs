@@ -28,6 +28,10 @@ pub struct Spent {
     log: Vec<(Millis, i64)>,
     /// Reserved blocks whose use is not known yet: id, time of reserving, units.
     open: Vec<(String, Millis, i64)>,
+    /// The limit that the vendor stated.
+    stated: Option<i64>,
+    /// Units that other apps spent in the vendor's window, and until when that is believed.
+    others: (i64, Millis),
 }
 
 impl Spent {
@@ -85,10 +89,12 @@ pub enum Take {
 /// One budget as this process sees it.
 #[derive(Debug)]
 pub struct Window {
-    /// Units in a window that the connection has.
+    /// Units in a window that the connection has, as configured.
     limit: i64,
-    /// Of them, what the partner was promised that we take at most.
-    promised: i64,
+    /// Whether the operator set the limit: then what the vendor states does not raise it.
+    fixed: bool,
+    /// How much of it the partner was promised that we take at most, percent.
+    share: i64,
     length: Millis,
     /// Names the blocks of this process; another name each time the connection is taken over.
     own: String,
@@ -110,14 +116,14 @@ pub struct Window {
 }
 
 impl Window {
-    /// A budget of `limit` units in windows of `length`, of which `share` percent are promised to be ours.
-    /// `own` is unique to this process.
-    pub fn new(limit: u32, share: u32, length: Millis, own: &str) -> Self {
-        let (limit, length) = (i64::from(limit.max(1)), length.max(1));
+    /// A budget of `limit` units in windows of `length`, of which `share` percent are promised to be ours. `fixed`
+    /// limits are not raised by what the vendor states. `own` is unique to this process.
+    pub fn new(limit: u32, fixed: bool, share: u32, length: Millis, own: &str) -> Self {
         Self {
-            limit,
-            promised: (limit * i64::from(share) / 100).max(1),
-            length,
+            limit: i64::from(limit.max(1)),
+            fixed,
+            share: i64::from(share),
+            length: length.max(1),
             own: format!("{own}:"),
             kept: Spent::default(),
             version: None,
@@ -131,9 +137,19 @@ impl Window {
         }
     }
 
-    /// The units that one ask may cost at most.
-    pub fn most(&self) -> i64 {
-        self.promised
+    /// The limit, as the vendor stated it or as configured.
+    pub fn limit(&self) -> i64 {
+        self.stated.unwrap_or(self.limit)
+    }
+
+    /// What we may use at most, whatever other apps do.
+    fn ours(&self) -> i64 {
+        if self.fixed { self.limit.min(self.limit()) } else { self.limit() }
+    }
+
+    /// The units of a window that are promised to be ours; an ask costs no more.
+    pub fn promised(&self) -> i64 {
+        (self.ours() * self.share / 100).max(1)
     }
 
     /// The row's version, once it was read.
@@ -143,6 +159,10 @@ impl Window {
 
     /// Takes over what the row says.
     pub fn read(&mut self, spent: Spent, version: i64) {
+        self.stated = self.stated.or(spent.stated);
+        if self.others.1 < spent.others.1 {
+            self.others = spent.others;
+        }
         (self.kept, self.version) = (spent, Some(version));
     }
 
@@ -175,9 +195,10 @@ impl Window {
 
     /// How much may be held at once, for protecting work and for the rest.
     fn cap(&self, protect: bool, now: Millis) -> i64 {
-        let vendor = self.stated.unwrap_or(self.limit) - if self.others.1 > now { self.others.0 } else { 0 };
-        let kept_free = self.limit / PROTECTED;
-        if protect { self.limit.min(vendor) } else { self.promised.min(self.limit - kept_free).min(vendor - kept_free) }
+        let ours = self.ours();
+        let vendor = self.limit() - if self.others.1 > now { self.others.0 } else { 0 };
+        let kept_free = ours / PROTECTED;
+        if protect { ours.min(vendor) } else { self.promised().min(ours - kept_free).min(vendor - kept_free) }
     }
 
     /// From when on so many units are free.
@@ -261,7 +282,7 @@ impl Window {
         open.retain(|(id, at, _)| !id.starts_with(&self.own) && at + life(self.length) + ON_ITS_WAY + self.length > now);
         open.extend(self.blocks.iter().map(|block| (block.id.clone(), block.at, block.on_their_way)));
         let from = log.first().map_or(0, |(at, _)| *at);
-        Spent { from, log: log.into_iter().map(|(at, units)| (at - from, units)).collect(), open }
+        Spent { from, log: log.into_iter().map(|(at, units)| (at - from, units)).collect(), open, stated: self.stated, others: self.others }
     }
 
     /// The row was written as [`Window::settle`] gave it.
@@ -281,7 +302,7 @@ impl Window {
             return Err(self.free_at(units, protect, now));
         }
         let mut spent = self.settle(now);
-        let size = (2 * self.lately).clamp(1, (self.limit / BLOCKS).max(1)).max(units).min(room);
+        let size = (2 * self.lately).clamp(1, (self.ours() / BLOCKS).max(1)).max(units).min(room);
         spent.open.push((format!("{}{}", self.own, self.count), now, size));
         Ok((spent, size))
     }
@@ -296,13 +317,8 @@ impl Window {
 
     /// What the vendor says of its own window: its limit, and what all apps together have used.
     pub fn heard(&mut self, stated: Option<i64>, used: i64, now: Millis) {
-        self.stated = stated.or(self.stated);
+        self.stated = stated.filter(|limit| *limit > 0).or(self.stated);
         self.others = ((used - self.used(now)).max(0), now + self.length.min(BELIEVED));
-    }
-
-    /// The limit, as the vendor stated it or as configured.
-    pub fn limit(&self) -> i64 {
-        self.stated.unwrap_or(self.limit)
     }
 }
 

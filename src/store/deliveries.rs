@@ -23,6 +23,8 @@ pub enum Lane {
 /// A claimed delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
+    /// Which [`Lane`] it is in, as stored.
+    pub lane: i64,
     /// The share.
     pub share: String,
     /// `out` or `back`.
@@ -41,6 +43,13 @@ pub struct Delivery {
     pub sent_at: Option<Millis>,
 }
 
+impl Delivery {
+    /// Whether it protects people: a withdrawal, an erasure, a recall.
+    pub fn protects(&self) -> bool {
+        self.lane == Lane::Protect as i64
+    }
+}
+
 const WANT: &str = "INSERT INTO deliveries (share, way, connection, object, lane, state, wanted_version, done_version, wanted_at, due, attempts, claims, lease_until)
   SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, CAST(value ->> 4 AS BIGINT), 'open', 1, 0, $2, $2, 0, 0, 0
   FROM json_each(CAST($1 AS TEXT)) WHERE true
@@ -57,11 +66,13 @@ pub async fn want(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
     tx.exec(WANT, args![rows.clone(), now]).await.map(|_| ())
 }
 
-const CLAIM: &str = "UPDATE deliveries SET lease = $4, lease_until = $5, due = $5, claims = claims + 1
-  WHERE way = $2 AND state = 'open' AND lease_until <= $3 AND share IN (
+// Materialized: PostgreSQL might run a subquery again for each row, and claim more than the limit.
+const CLAIM: &str = "WITH picked AS MATERIALIZED (
     SELECT share FROM deliveries WHERE connection = $1 AND way = $2 AND lane = $7 AND state = 'open' AND wanted_version > done_version
       AND due <= $3 AND lease_until <= $3 ORDER BY due LIMIT $6 {skip_locked})
-  RETURNING share, way, wanted_version, done_version, attempts, claims";
+  UPDATE deliveries SET lease = $4, lease_until = $5, due = $5, claims = claims + 1
+  WHERE way = $2 AND state = 'open' AND lease_until <= $3 AND share IN (SELECT share FROM picked)
+  RETURNING share, way, wanted_version, done_version, attempts, claims, lane";
 const INTENTS: &str =
     "SELECT share, state, sent_at FROM intents WHERE way = $1 AND share IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
 
@@ -76,11 +87,13 @@ pub async fn claim(
     limit: usize,
 ) -> Result<Vec<Delivery>> {
     let mut tx = db.begin().await?;
-    let mut rows = Vec::<(String, String, i64, i64, i64, i64)>::new();
+    let mut rows = Vec::<(String, String, i64, i64, i64, i64, i64)>::new();
     // Lane by lane, so that the index answers in order however much waits.
     for lane in [Lane::Protect, Lane::NewLeads, Lane::Status, Lane::Backfill] {
         let left = limit.saturating_sub(rows.len()) as i64;
-        if left > 0 {
+        // What protects people goes alone: it is sent on terms of its own.
+        let alone = rows.first().is_some_and(|first| first.6 == Lane::Protect as i64);
+        if left > 0 && !alone {
             rows.extend(tx.rows(CLAIM, args![connection, way, now, lease, lease_until, left, lane as i64]).await?);
         }
     }
@@ -89,9 +102,19 @@ pub async fn claim(
     tx.commit().await?;
     let mut claimed: Vec<Delivery> = rows
         .into_iter()
-        .map(|(share, way, version, done_version, attempts, claims)| {
+        .map(|(share, way, version, done_version, attempts, claims, lane)| {
             let open = intents.iter().find(|i| i.0 == share);
-            Delivery { way, version, done_version, attempts, claims, intent: open.map(|i| i.1.clone()), sent_at: open.map(|i| i.2), share }
+            Delivery {
+                lane,
+                way,
+                version,
+                done_version,
+                attempts,
+                claims,
+                intent: open.map(|i| i.1.clone()),
+                sent_at: open.map(|i| i.2),
+                share,
+            }
         })
         .collect();
     claimed.sort_by(|a, b| a.share.cmp(&b.share));
@@ -122,11 +145,11 @@ pub async fn intend(tx: &mut Tx, way: &str, connection: &str, rows: &Value, now:
     tx.exec(ADD_INTENTS, args![rows.clone(), way, connection, now]).await.map(|_| ())
 }
 
-const STILL_HELD: &str = "SELECT COUNT(*) FROM deliveries WHERE way = $1 AND lease = $2 AND lease_until > $4 AND share IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT)))";
+const STILL_HELD: &str = "SELECT share FROM deliveries WHERE way = $1 AND lease = $2 AND lease_until > $4 AND share IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT))) {for_update}";
 
-/// How many of these deliveries (`[[share], …]`) are still held under a lease.
-pub async fn still_held(tx: &mut Tx, way: &str, lease: &str, shares: &Value, now: Millis) -> Result<i64> {
-    Ok(tx.rows::<(i64,)>(STILL_HELD, args![way, lease, shares.clone(), now]).await?.first().map_or(0, |r| r.0))
+/// Which of these deliveries (`[[share], …]`) are still held under a lease until after `until`.
+pub async fn still_held(tx: &mut Tx, way: &str, lease: &str, shares: &Value, until: Millis) -> Result<Vec<String>> {
+    Ok(tx.rows::<(String,)>(STILL_HELD, args![way, lease, shares.clone(), until]).await?.into_iter().map(|(share,)| share).collect())
 }
 
 const HELD: &str =

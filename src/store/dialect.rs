@@ -1,7 +1,7 @@
 //! The only places where the two engines differ.
 //!
 //! A statement marks them with a word in braces: `{int}` a 64-bit column, `{strict}` typed tables,
-//! `{skip_locked}` a claim that passes rows others hold, `{for_update}` a row lock, `{helpers}`
+//! `{now}` the database's clock in milliseconds, `{skip_locked}` a claim that passes rows others hold, `{for_update}` a row lock, `{helpers}`
 //! functions that the other engine has built in, `{migration_lock}` one migration at a time.
 
 /// Run before the first migration.
@@ -21,6 +21,7 @@ pub fn sqlite(sql: &str) -> String {
         &[
             ("{int}", "INTEGER"),
             ("{strict}", "STRICT"),
+            ("{now}", "CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
             ("{skip_locked}", ""),
             ("{for_update}", ""),
             ("{helpers}", "SELECT 1"),
@@ -36,6 +37,7 @@ pub fn postgres(sql: &str) -> String {
         &[
             ("{int}", "BIGINT"),
             ("{strict}", ""),
+            ("{now}", "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"),
             ("{skip_locked}", "FOR UPDATE SKIP LOCKED"),
             ("{for_update}", "FOR UPDATE"),
             ("{helpers}", HELPERS),

@@ -123,9 +123,11 @@ impl Raising {
     }
 }
 
-const CLAIM: &str = "UPDATE dirty SET lease = $4, lease_until = $5, due = $5, claims = claims + 1
-  WHERE connection = $1 AND object = $2 AND lease_until <= $3 AND remote_id IN (
+// Materialized: PostgreSQL might run a subquery again for each row, and claim more than the limit.
+const CLAIM: &str = "WITH picked AS MATERIALIZED (
     SELECT remote_id FROM dirty WHERE connection = $1 AND object = $2 AND due <= $3 AND lease_until <= $3 ORDER BY due, remote_id LIMIT $6 {skip_locked})
+  UPDATE dirty SET lease = $4, lease_until = $5, due = $5, claims = claims + 1
+  WHERE connection = $1 AND object = $2 AND lease_until <= $3 AND remote_id IN (SELECT remote_id FROM picked)
   RETURNING remote_id, seq, done_seq, kind, detail, raised_at, claims";
 
 /// Claims due hints of one object until `lease_until`, when they are due again; oldest first.

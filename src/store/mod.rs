@@ -19,6 +19,7 @@ pub mod leads;
 pub mod ledger;
 pub mod loads;
 pub mod people;
+pub mod replicas;
 pub mod shares;
 pub mod tokens;
 pub mod views;
@@ -226,6 +227,19 @@ impl Db {
         let touched = tx.exec(sql, args).await?;
         tx.commit().await?;
         Ok(touched)
+    }
+
+    /// The same database by a connection of its own, for what must not wait behind work. On SQLite the same pools: it has one writer.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    pub async fn aside(&self) -> Result<Self> {
+        Ok(match self {
+            Self::Sqlite { .. } => self.clone(),
+            Self::Postgres(pool) => {
+                Self::Postgres(PgPoolOptions::new().max_connections(1).connect_with((*pool.connect_options()).clone()).await?)
+            }
+        })
     }
 
     /// The engine's name.

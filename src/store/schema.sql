@@ -6,6 +6,15 @@ CREATE TABLE settings (
   value TEXT NOT NULL
 ) {strict};
 
+-- Daemons at work on this database; one that was found dead has no row any more.
+CREATE TABLE replicas (
+  id         TEXT PRIMARY KEY,
+  name       TEXT NOT NULL,
+  started_at {int} NOT NULL,
+  beat_at    {int} NOT NULL,
+  leaving    {int} NOT NULL
+) {strict};
+
 -- Program files and mappings: the active versions live here, by hash of their values.
 CREATE TABLE files (
   kind         TEXT NOT NULL,

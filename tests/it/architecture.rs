@@ -59,13 +59,15 @@ const MODULES: &[(&str, &[&str])] = &[
     // Around the pipeline.
     ("publish", &["clock", "config", "errors", "mapping", "program", "rules", "store"]),
     ("sealer", &["clock", "context", "errors", "ledger", "metrics", "store", "points"]),
+    ("replicas", &["clock", "context", "errors", "http", "store"]),
+    ("turns", &["clock"]),
     ("service", &["clock"]),
     ("sandbox", &["clock", "errors", "http"]),
     (
         "daemon",
         &[
-            "clock", "config", "context", "errors", "http", "ledger", "metrics", "oauth", "pipeline", "publish", "rules", "sealer",
-            "store", "vault",
+            "clock", "config", "context", "errors", "http", "ledger", "metrics", "oauth", "pipeline", "publish", "replicas", "rules",
+            "sealer", "store", "turns", "vault",
         ],
     ),
     // Pages take webhooks in and show; they send no lead.

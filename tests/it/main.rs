@@ -11,6 +11,8 @@ mod files;
 mod ledger;
 mod oidc;
 mod outcomes;
+mod rates;
+mod replicas;
 mod statements;
 mod store;
 mod support;

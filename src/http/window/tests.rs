@@ -27,7 +27,7 @@ impl World {
 
     fn process(&mut self) -> Window {
         self.started += 1;
-        Window::new(self.limit, 100, self.length, &format!("p{}", self.started))
+        Window::new(self.limit, false, 100, self.length, &format!("p{}", self.started))
     }
 
     /// A process asks for a unit and sends a request that arrives and is answered so much later.
@@ -153,7 +153,7 @@ fn a_crash_costs_one_block() {
 // Breaks when withdrawals wait behind a backlog, or behind the share that the partner was promised.
 #[test]
 fn what_protects_people_has_room() {
-    let mut window = Window::new(100, 10, 10_000, "p");
+    let mut window = Window::new(100, false, 10, 10_000, "p");
     window.read(Spent::default(), 0);
     let mut take = |protect: bool| {
         let mut taken = 0;
@@ -178,7 +178,7 @@ fn what_protects_people_has_room() {
 // Breaks when other apps that spend from the same quota go unnoticed until it is used up.
 #[test]
 fn what_other_apps_spend_slows_us_down() {
-    let mut window = Window::new(100, 100, 10_000, "p");
+    let mut window = Window::new(100, false, 100, 10_000, "p");
     window.read(Spent::default(), 0);
     let (spent, size) = window.plan(1, false, 0).unwrap();
     window.reserved(spent, size, 1, 0);
@@ -190,8 +190,17 @@ fn what_other_apps_spend_slows_us_down() {
     assert_eq!(window.plan(38, false, 0), Err(10_000));
     // The vendor allows less than was configured.
     window.heard(Some(50), 1, 0);
-    assert!(window.plan(47, false, 0).is_ok());
-    assert!(window.plan(48, false, 0).is_err());
+    assert!(window.plan(48, false, 0).is_ok());
+    assert!(window.plan(49, false, 0).is_err());
+    // More than was configured is ours, unless the operator set the limit.
+    window.heard(Some(500), 1, 0);
+    assert!(window.plan(489, false, 0).is_ok());
+    let mut fixed = Window::new(100, true, 100, 10_000, "p");
+    fixed.read(Spent::default(), 0);
+    fixed.heard(Some(500), 450, 0);
+    assert!(fixed.plan(48, false, 0).is_ok() && fixed.plan(49, false, 0).is_err());
+    fixed.heard(Some(500), 0, 0);
+    assert!(fixed.plan(98, false, 0).is_ok() && fixed.plan(99, false, 0).is_err());
     // What others spent is forgotten after a window without news.
     window.heard(Some(100), 101, 0);
     assert_eq!(window.look(1, false, 9_000), Take::Wait(10_000));
