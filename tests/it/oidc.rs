@@ -87,9 +87,12 @@ async fn world(engine: Engine) -> (World, Server) {
         let (others, brightwater) = text.split_once("[connections.brightwater]").unwrap();
         let brightwater: Vec<String> = brightwater
             .lines()
-            .map(|line| match line.starts_with("oauth = ") {
-                true => format!("oauth = {{ authorize_url = \"{0}/auth\", token_url = \"{0}/token\" }}", started.url),
-                false => line.to_owned(),
+            .map(|line| {
+                if line.starts_with("oauth = ") {
+                    format!("oauth = {{ authorize_url = \"{0}/auth\", token_url = \"{0}/token\" }}", started.url)
+                } else {
+                    line.to_owned()
+                }
             })
             .collect();
         *server.lock().unwrap() = Some(started);

@@ -212,6 +212,29 @@ async fn a_dead_replicas_intent_is_waited_out() {
     }
 }
 
+// Breaks when a process that was stopped between its intent and its request sends the request when it wakes: by then another may
+// have refreshed.
+#[tokio::test]
+async fn whoever_wakes_late_starts_over() {
+    let world = World::new(Engine::Sqlite, PLAIN).await;
+    let (name, before) = ("brightwater", stored(&world.ctx.db, "brightwater").await.version);
+    let asked = world.stats(name).token_requests;
+    let (clock, seen) = (world.clock.clone(), Arc::new(Mutex::new(Vec::new())));
+    let noted = seen.clone();
+    let stopped = move |at: &'static str| {
+        let mut noted = noted.lock().unwrap();
+        if at == "token.intended" && noted.is_empty() {
+            clock.advance(10 * MINUTE);
+        }
+        noted.push(at);
+        false
+    };
+    let got = leadshare::points::until(stopped, authorization(&world.ctx, name, Some(before))).await.unwrap();
+    assert_eq!(got.unwrap().1, before + 1);
+    assert_eq!(*seen.lock().unwrap(), ["token.intended", "token.intended", "token.answered", "token.spooled", "token.saved"]);
+    assert_eq!(world.stats(name).token_requests, asked + 1);
+}
+
 // Breaks when a rotated token that nobody has any more loses leads, is asked for again and again, ends the good token that is still
 // there, or is not told.
 #[tokio::test]
@@ -259,7 +282,13 @@ async fn a_lost_answer_costs_a_click_and_no_lead() {
 
 /// A token endpoint that says what it is told to, and remembers what it was asked.
 #[derive(Clone, Default)]
-struct Endpoint(Arc<Mutex<(VecDeque<(u16, String)>, Vec<String>)>>);
+struct Endpoint(Arc<Mutex<Script>>);
+
+#[derive(Default)]
+struct Script {
+    says: VecDeque<(u16, String)>,
+    asked: Vec<String>,
+}
 
 impl Endpoint {
     async fn start(&self) -> String {
@@ -272,9 +301,9 @@ impl Endpoint {
     }
 
     fn answer(&self, body: &[u8]) -> Answer {
-        let mut inner = self.0.lock().unwrap();
-        inner.1.push(String::from_utf8_lossy(body).into_owned());
-        match inner.0.pop_front() {
+        let mut script = self.0.lock().unwrap();
+        script.asked.push(String::from_utf8_lossy(body).into_owned());
+        match script.says.pop_front() {
             // Breaks off in the middle.
             None | Some((0, _)) => {
                 let broken =
@@ -286,7 +315,7 @@ impl Endpoint {
     }
 
     fn say(&self, status: u16, text: &str) {
-        self.0.lock().unwrap().0.push_back((status, text.to_owned()));
+        self.0.lock().unwrap().says.push_back((status, text.to_owned()));
     }
 
     fn give(&self, tokens: &Value) {
@@ -294,7 +323,7 @@ impl Endpoint {
     }
 
     fn asked(&self) -> Vec<String> {
-        self.0.lock().unwrap().1.clone()
+        self.0.lock().unwrap().asked.clone()
     }
 }
 
@@ -329,7 +358,7 @@ async fn trouble_that_passes_ends_no_connection() {
         assert_eq!(passing(authorization(&ctx, name, Some(before)).await), "refresh_cooling_down", "{case}");
         assert_eq!(endpoint.asked().len(), failed + 1, "{case}");
         let now = stored(db, name).await;
-        let pause = (30 * SECOND << failed).min(15 * MINUTE);
+        let pause = ((30 * SECOND) << failed).min(15 * MINUTE);
         assert_eq!((now.cooldown_until, now.failures), (Some(world.clock.now() + pause), failed as i64 + 1), "{case}");
         assert_eq!(now.owner, None, "{case}");
         assert_eq!(world.state(name).await, "connected", "{case}");
