@@ -10,3 +10,4 @@ mod points;
 #[path = "../it/support/postgres.rs"]
 mod postgres;
 mod stops;
+mod tokens;
