@@ -214,7 +214,7 @@ pub async fn work(ctx: Arc<Context>, signer: Signer, name: String, stop: Cancell
                 Err(error) => tracing::error!(%error, "the store cannot be asked for work; tried again"),
             }
         }
-        while let Some(name) = turns.next() {
+        while let Some(name) = turns.ready() {
             if member.begin(&name) {
                 turns.start(name.clone(), take_turn(ctx.clone(), name));
             }

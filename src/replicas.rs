@@ -329,7 +329,8 @@ impl Member {
         let (id, first) = {
             let mut state = self.state();
             let first = !std::mem::replace(&mut state.stopping, true);
-            state.leaving = state.held.clone();
+            let held = state.held.clone();
+            state.leaving = held;
             (state.id.clone(), first)
         };
         if first {

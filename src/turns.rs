@@ -55,8 +55,8 @@ impl Turns {
         }
     }
 
-    /// The next connection to have its turn, when there is room for one.
-    pub fn next(&mut self) -> Option<String> {
+    /// The next connection to have its turn, when there is room for one; taken out of those that wait.
+    pub fn ready(&mut self) -> Option<String> {
         let now = self.clock.steady();
         let quick = self.running.values().filter(|since| now - **since < SLOW).count();
         if quick >= AT_ONCE || self.running.len() >= MOST {
@@ -119,11 +119,11 @@ mod tests {
         assert_eq!(turns.ended().await, Some(("broken".into(), End::Broke("it panicked".into()))));
         turns.want("calm".into());
         turns.want("broken".into());
-        assert_eq!(turns.next().as_deref(), Some("broken"), "the calm one has its turn still");
-        assert_eq!(turns.next(), None);
+        assert_eq!(turns.ready().as_deref(), Some("broken"), "the calm one has its turn still");
+        assert_eq!(turns.ready(), None);
         go.send(()).unwrap();
         assert_eq!(turns.ended().await, Some(("calm".into(), End::Worked)));
-        assert_eq!(turns.next().as_deref(), Some("calm"));
+        assert_eq!(turns.ready().as_deref(), Some("calm"));
     }
 
     // Breaks when destinations that are slow to answer take up all the room, or those first in the alphabet go first for ever.
@@ -137,12 +137,12 @@ mod tests {
         turns.want("b".into());
         turns.want("a".into());
         turns.want("b".into());
-        assert_eq!(turns.next(), None, "no room yet");
+        assert_eq!(turns.ready(), None, "no room yet");
         clock.advance(SLOW);
-        assert_eq!(turns.next().as_deref(), Some("b"));
+        assert_eq!(turns.ready().as_deref(), Some("b"));
         turns.want("b".into());
-        assert_eq!(turns.next().as_deref(), Some("a"));
+        assert_eq!(turns.ready().as_deref(), Some("a"));
         assert_eq!(turns.abort().await.len(), AT_ONCE);
-        assert!(turns.is_empty() && turns.next().is_none());
+        assert!(turns.is_empty() && turns.ready().is_none());
     }
 }
