@@ -353,22 +353,6 @@ pub fn only_one(config: &Config) -> Result<OnlyOne> {
     Ok(OnlyOne(Some(file)))
 }
 
-/// Takes up at once what a daemon before this one had claimed when it died. On PostgreSQL another one may be at
-/// work on it: there claims run out by themselves.
-///
-/// # Errors
-/// The store's.
-pub async fn take_over(ctx: &Context) -> Result<()> {
-    if matches!(ctx.db, Db::Sqlite { .. }) {
-        let now = ctx.clock.now();
-        let left = dirty::release_all(&ctx.db, now).await? + deliveries::release_all(&ctx.db, now).await?;
-        if left > 0 {
-            tracing::info!(left, "the daemon before this one was interrupted: its work is taken up");
-        }
-    }
-    Ok(())
-}
-
 /// Looks at the disk, and counts what waits for people, until told to stop: below the limit nothing is sent and intake answers 503,
 /// while there is still room to end safely.
 pub async fn watch_disk(ctx: Arc<Context>, config: Config, stop: CancellationToken) {

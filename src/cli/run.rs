@@ -31,7 +31,6 @@ pub async fn run(config: &Config, path: &Path) -> Result<bool> {
         }
     }
     let ctx = built.ctx;
-    daemon::take_over(&ctx).await?;
     let stop = CancellationToken::new();
     let listener = tokio::net::TcpListener::bind(config.server.listen).await;
     let listener = listener.map_err(|e| Error::System(format!("{} cannot be listened on: {e}", config.server.listen)))?;

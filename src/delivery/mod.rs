@@ -6,6 +6,7 @@
 
 mod back;
 mod finish;
+mod flips;
 mod out;
 
 use std::collections::BTreeMap;

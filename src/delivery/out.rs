@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use leadshare_connectors::sdk::{Fields, Item, Op, Output};
 use serde_json::{Value, json};
 
+use super::flips::Flips;
 use super::{About, Prepared};
 use crate::clock::{Millis, SECOND};
 use crate::context::Context;
@@ -74,6 +75,9 @@ pub(super) async fn prepare(
     let leads_now: Vec<&Lead> = loaded.leads.values().filter_map(|(_, lead)| lead.as_ref()).collect();
     let recipients = loaded.shares.iter().map(|s| s.recipient.as_str()).collect();
     let standing = Stands::load(&mut tx, ctx, &people, &leads_now, &recipients).await?;
+
+    let there: Vec<&str> = loaded.remotes.values().filter(|r| r.remote_id.is_some()).map(|r| r.person.as_str()).collect();
+    let mut flips = Flips::load(&mut tx, ctx, line, &there).await?;
 
     let (mut prepared, mut moved, mut done, mut ends, mut intents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut waiting, mut unsettled) = (Vec::new(), Vec::new());
@@ -161,6 +165,7 @@ pub(super) async fn prepare(
                     }
                 }
                 fields.retain(|name, value| shadow.get(name) != Some(value));
+                flips.judge(&mut tx, ctx, line, share, &shadow, &mut fields).await?;
                 if fields.is_empty() {
                     done.push((delivery, share));
                     continue;
@@ -173,6 +178,7 @@ pub(super) async fn prepare(
     }
 
     points::at("delivery.checked").await;
+    flips.keep(&mut tx, ctx, line).await?;
     move_shares(&mut tx, ctx, &moved, "gates", &mut entries).await?;
     tell_sharers(&mut tx, ctx, &moved.iter().map(|(share, _)| *share).collect::<Vec<_>>()).await?;
     if !ends.is_empty() {

@@ -27,7 +27,7 @@ use crate::store::dirty::{self, Dirty, Raise};
 use crate::store::leads::KnownRecord;
 use crate::store::shares::{self, Share};
 use crate::store::{Tx, deliveries, leads, loads, people as people_store};
-use crate::vault::Identity;
+use crate::vault::{Identity, Marker};
 
 /// A lead on its way through a transaction.
 struct Incoming<'a> {
@@ -137,6 +137,11 @@ fn sort_out(
         record.fields.get(mapping.marker_field(line.manifest())).and_then(Value::as_str).filter(|m| ctx.vault.markers.is_ours(m))
     {
         return Sorted::OursUnknown(marker.to_owned());
+    }
+    // Another program delivered it to this partner: whether it may go on, and where it came from, is not known here.
+    let marked = record.fields.get(mapping.marker_field(line.manifest())).and_then(Value::as_str).and_then(Marker::parse);
+    if marked.is_some() && known.is_none_or(|k| k.3.is_none()) {
+        return end(ChangeOutcome::Untracked, "received_through_another_program");
     }
     // A lead that is shared is looked at wherever it has moved: its opt-outs still count.
     if known.is_none_or(|k| k.3.is_none()) && !mapping.selects(&record.fields) {

@@ -129,13 +129,6 @@ pub async fn give_back(db: &Db, way: &str, lease: &str, shares: &Value, now: Mil
     db.exec(GIVE_BACK, args![way, lease, shares.clone(), now]).await.map(|_| ())
 }
 
-const RELEASE_ALL: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, due = $1 WHERE lease_until > $1";
-
-/// Gives back every claim: for the only daemon of a store, whose claims at its start are a dead one's.
-pub async fn release_all(db: &Db, now: Millis) -> Result<u64> {
-    db.exec(RELEASE_ALL, args![now]).await
-}
-
 const ADD_INTENTS: &str = "INSERT INTO intents (share, way, connection, creates, state, sent_at)
   SELECT value ->> 0, $2, $3, CAST(value ->> 1 AS BIGINT), 'sent', $4 FROM json_each(CAST($1 AS TEXT)) WHERE true
   ON CONFLICT (share, way) DO UPDATE SET state = 'sent', sent_at = excluded.sent_at, creates = excluded.creates";

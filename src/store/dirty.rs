@@ -160,13 +160,6 @@ pub async fn claim(
     Ok(claimed)
 }
 
-const RELEASE_ALL: &str = "UPDATE dirty SET lease = NULL, lease_until = 0, due = $1 WHERE lease_until > $1";
-
-/// Gives back every claim: for the only daemon of a store, whose claims at its start are a dead one's.
-pub async fn release_all(db: &Db, now: Millis) -> Result<u64> {
-    db.exec(RELEASE_ALL, args![now]).await
-}
-
 const FINISH: &str = "DELETE FROM dirty WHERE connection = $1 AND object = $2 AND lease = $4
   AND (remote_id, seq) IN (SELECT value ->> 0, CAST(value ->> 1 AS BIGINT) FROM json_each(CAST($3 AS TEXT)))";
 const FINISH_RAISED: &str =

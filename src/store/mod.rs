@@ -18,6 +18,7 @@ pub mod files;
 pub mod leads;
 pub mod ledger;
 pub mod loads;
+pub mod overwrites;
 pub mod people;
 pub mod replicas;
 pub mod shares;
@@ -151,8 +152,12 @@ impl Db {
             let options: PgConnectOptions = url
                 .parse()
                 .map_err(|_| Error::BadRequest("store.url is not a PostgreSQL address: use postgres://user@host/database".to_owned()))?;
-            let options =
-                options.options([("plan_cache_mode", "force_custom_plan"), ("statement_timeout", "60s"), ("lock_timeout", "20s")]);
+            let options = options.options([
+                ("plan_cache_mode", "force_custom_plan"),
+                ("statement_timeout", "60s"),
+                ("lock_timeout", "20s"),
+                ("idle_in_transaction_session_timeout", "10s"),
+            ]);
             Self::Postgres(PgPoolOptions::new().max_connections(16).acquire_timeout(PATIENCE).connect_with(options).await?)
         } else {
             let path = url.strip_prefix("sqlite:").unwrap_or(url);

@@ -316,6 +316,17 @@ CREATE TABLE remote_aliases (
   PRIMARY KEY (connection, object, old_id)
 ) {strict};
 
+-- What we lately wrote over values of our own, by keyed hash: a field that goes back and forth shows here.
+CREATE TABLE overwrites (
+  connection TEXT NOT NULL,
+  person     TEXT NOT NULL,
+  field      TEXT NOT NULL,
+  at         {int} NOT NULL,
+  nth        {int} NOT NULL,
+  value      TEXT NOT NULL,
+  PRIMARY KEY (connection, person, field, at, nth)
+) {strict};
+
 -- Committed before a write is sent; in doubt until its outcome is known.
 CREATE TABLE intents (
   share    TEXT NOT NULL,

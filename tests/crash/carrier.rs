@@ -79,6 +79,18 @@ impl Carrier {
         self.state.lock().unwrap().answers.clone()
     }
 
+    /// The webhooks that a system would send now.
+    pub fn due(&self, name: &str) -> Vec<(usize, OutgoingWebhook)> {
+        let i = ACTORS.iter().position(|actor| actor.name == name).unwrap();
+        let due = self.stage.systems[i].sandbox().webhooks_due(self.clock.now());
+        due.into_iter().map(|hook| (i, hook)).collect()
+    }
+
+    /// Carries webhooks all at the same moment.
+    pub async fn carry_at_once(&self, hooks: Vec<(usize, OutgoingWebhook)>, to: SocketAddr) {
+        futures_util::future::join_all(hooks.into_iter().map(|(i, hook)| self.trip(i, &ACTORS[i], hook, to))).await;
+    }
+
     async fn carry(&self) {
         let now = self.clock.now();
         let (up, lost, turn) = {

@@ -156,14 +156,20 @@ impl House {
     /// A house of these partners with a new store; nobody is connected yet. `change` may alter the configuration.
     pub async fn new(engine: Engine, partners: &[&str], change: &(dyn Fn(String) -> String + Sync)) -> Self {
         let url = (engine == Engine::Postgres).then(postgres::database);
-        Self::on(engine, url, partners, change).await
+        Self::on(engine, url, partners, change, &|_, text| text.to_owned()).await
     }
 
-    /// The same on a store that is there.
-    pub async fn on(engine: Engine, url: Option<String>, partners: &[&str], change: &(dyn Fn(String) -> String + Sync)) -> Self {
+    /// The same on a store that is there, or a new file; `files` may alter the program and the mappings.
+    pub async fn on(
+        engine: Engine,
+        url: Option<String>,
+        partners: &[&str],
+        change: &(dyn Fn(String) -> String + Sync),
+        files: &(dyn Fn(&str, &str) -> String + Sync),
+    ) -> Self {
         let folder = Folder::new();
         let clock = Clock::system();
-        let mut stage = Stage::set(&folder.0, &clock, &|_, text| text.to_owned()).await.unwrap();
+        let mut stage = Stage::set(&folder.0, &clock, files).await.unwrap();
         // The daemons listen there themselves.
         stage.listener = None;
         let url = url.unwrap_or_else(|| format!("sqlite:{}", folder.0.join("leadshare.db").display()));
@@ -264,13 +270,23 @@ impl House {
         self.folder.0.join(format!("daemon-{}.log", address.port()))
     }
 
+    /// What the daemons logged.
+    pub fn logged(&self) -> String {
+        let logs = std::fs::read_dir(&self.folder.0).unwrap().flatten().map(|e| e.path());
+        let logs = logs.filter(|path| path.extension().is_some_and(|e| e == "log"));
+        logs.map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect()
+    }
+
     /// The last lines of every daemon's log.
     pub fn tail(&self) -> String {
-        let logs =
-            std::fs::read_dir(&self.folder.0).unwrap().flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "log"));
-        let text: String = logs.map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect();
+        let text = self.logged();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(25)..].join("\n")
+    }
+
+    /// One more good lead of a source for a recipient, not entered.
+    pub fn pick(&mut self, source: &'static str, recipient: &'static str) -> Person {
+        self.cast.take(source, recipient, 1, self.clock.now()).remove(0)
     }
 
     /// So many more good leads, entered at a source that may share them with a recipient.
@@ -340,6 +356,28 @@ impl House {
         assert!(report.ok(), "{report:?}");
     }
 
+    /// Somebody does something in the pages of a partner's system.
+    pub fn act(&self, name: &str, act: Act) -> String {
+        self.stage().of(name).unwrap().1.sandbox().act(act, self.clock.now()).unwrap()
+    }
+
+    /// The records of a system with this address, however it is spelled.
+    pub fn with_email(&self, name: &str, email: &str) -> Vec<SandboxRecord> {
+        let (actor, _) = self.stage().of(name).unwrap();
+        self.records(name).into_iter().filter(|r| text(r, actor.email_field).eq_ignore_ascii_case(email)).collect()
+    }
+
+    /// How changes of a connection ended, with their reasons and how many.
+    pub async fn outcomes(&self, connection: &str) -> Vec<(String, String, i64)> {
+        const OUTCOMES: &str = "SELECT outcome, reason, COUNT(*) FROM changes WHERE connection = $1 GROUP BY outcome, reason";
+        self.ctx.db.rows(OUTCOMES, args![connection]).await.unwrap()
+    }
+
+    /// How many writes were tried.
+    pub async fn attempts(&self) -> i64 {
+        self.ctx.db.row::<(i64,)>("SELECT COUNT(*) FROM attempts", args![]).await.unwrap().unwrap().0
+    }
+
     /// Whether each person is at their recipient, exactly once.
     fn arrived(&self, people: &[Entered]) -> Result<(), String> {
         for actor in &ACTORS {
@@ -372,7 +410,8 @@ impl House {
         Ok(())
     }
 
-    async fn nothing_open(&self) -> Result<(), String> {
+    /// Whether no hint waits, no delivery is open and the ledger is sealed.
+    pub async fn nothing_open(&self) -> Result<(), String> {
         let hints = dirty::pending(&self.ctx.db).await.map_err(|e| e.to_string())?;
         let open = deliveries::open(&self.ctx.db).await.map_err(|e| e.to_string())?;
         let unsealed = ledger::waiting(&self.ctx.db).await.map_err(|e| e.to_string())?;
@@ -414,6 +453,11 @@ impl House {
         }
         Ok(())
     }
+}
+
+/// An address on loopback that nobody listens on.
+pub fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// A field's text.

@@ -5,9 +5,12 @@
 mod carrier;
 mod house;
 mod kills;
+mod loops;
 mod outage;
 mod points;
 #[path = "../it/support/postgres.rs"]
 mod postgres;
+mod posts;
+mod replicas;
 mod stops;
 mod tokens;

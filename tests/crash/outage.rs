@@ -80,7 +80,7 @@ async fn a_full_disk_stops_work_and_loses_nothing() {
         format!("{text}\n[limits]\nfree_disk_mb = 50\n")
     };
     let url = Some(format!("sqlite:{}", store.display()));
-    let mut house = House::on(Engine::Sqlite, url, &["northwind", "brightwater"], &small).await;
+    let mut house = House::on(Engine::Sqlite, url, &["northwind", "brightwater"], &small, &|_, text| text.to_owned()).await;
     let mut daemon = house.start(None).await;
     house.connect().await;
     let mut people = house.enter("northwind", "brightwater", 3);
@@ -116,7 +116,8 @@ async fn a_disk_below_the_limit_is_as_good_as_full() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_goes_away_and_comes_back_loses_nothing() {
     let server = postgres::Server::new("gone");
-    let mut house = House::on(Engine::Postgres, Some(server.database()), &["northwind", "brightwater"], &|text| text).await;
+    let mut house =
+        House::on(Engine::Postgres, Some(server.database()), &["northwind", "brightwater"], &|text| text, &|_, text| text.to_owned()).await;
     let mut daemon = house.start(None).await;
     house.connect().await;
     let mut people = house.enter("northwind", "brightwater", 4);

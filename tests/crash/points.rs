@@ -1,4 +1,4 @@
-//! A kill at every named point, on both stores: nothing acknowledged is lost, nothing is there twice.
+//! A kill at every named point on SQLite, and at some on PostgreSQL: nothing acknowledged is lost, nothing is there twice.
 
 use std::fmt::Write as _;
 
@@ -58,7 +58,6 @@ async fn a_kill_at_any_point_loses_and_doubles_nothing() {
     let all: Vec<&str> = points::ALL.iter().copied().filter(|point| !ELSEWHERE.contains(point)).collect();
     let share_of = |which: usize| all.iter().copied().skip(which).step_by(HOUSES).collect();
     let sqlite = futures_util::future::join_all((0..HOUSES).map(|which| kill_at_each(Engine::Sqlite, share_of(which))));
-    // On PostgreSQL another daemon may hold a claim: a dead one's lasts two minutes, so each point has a house of its own.
     let some = ["hints.read", "changes.written", "delivery.intended", "request.answered", "delivery.noted"];
     let postgres = futures_util::future::join_all(some.map(|point| kill_at_each(Engine::Postgres, vec![point])));
     let (sqlite, postgres) = tokio::join!(sqlite, postgres);

@@ -45,7 +45,7 @@ const MODULES: &[(&str, &[&str])] = &[
         "delivery",
         &[
             "clock", "context", "decide", "entries", "errors", "http", "ledger", "mapping", "metrics", "model", "people", "rules",
-            "shares", "standing", "store", "points",
+            "shares", "standing", "store", "vault", "points",
         ],
     ),
     ("follow", &["change", "clock", "context", "entries", "errors", "http", "mapping", "metrics", "model", "shares", "store"]),
