@@ -21,7 +21,12 @@ pub struct Clock(Arc<Source>);
 
 enum Source {
     System(std::time::Instant),
-    Test { now: AtomicI64, count: AtomicU64 },
+    /// `chance` is where jitter comes from; 0 for none.
+    Test {
+        now: AtomicI64,
+        count: AtomicU64,
+        chance: AtomicU64,
+    },
 }
 
 impl Clock {
@@ -35,7 +40,12 @@ impl Clock {
     /// A clock that stands at `now` until moved, with ids that count up: the same run makes the same ids.
     /// Nonces and secrets still come from the system.
     pub fn test(now: Millis) -> Self {
-        Self(Arc::new(Source::Test { now: AtomicI64::new(now), count: AtomicU64::new(1) }))
+        Self::seeded(now, 0)
+    }
+
+    /// A test clock whose jitter follows from a seed: the same seed gives the same run. With seed 0 there is none.
+    pub fn seeded(now: Millis, seed: u64) -> Self {
+        Self(Arc::new(Source::Test { now: AtomicI64::new(now), count: AtomicU64::new(1), chance: AtomicU64::new(seed) }))
     }
 
     /// The time now.
@@ -68,7 +78,7 @@ impl Clock {
         match &*self.0 {
             #[expect(clippy::disallowed_methods, reason = "the one place that makes ids")]
             Source::System(_) => uuid::Uuid::now_v7().to_string(),
-            Source::Test { now, count } => {
+            Source::Test { now, count, .. } => {
                 let n = count.fetch_add(1, Ordering::SeqCst);
                 let millis = now.load(Ordering::SeqCst) as u64;
                 let mut bytes = [0u8; 10];
@@ -100,11 +110,17 @@ impl Clock {
         }
     }
 
-    /// A number in `0..1_000` for jitter; a test clock always answers 500, the middle.
+    /// A number in `0..1_000` for jitter; a test clock without a seed always answers 500, the middle.
     pub fn jitter(&self) -> i64 {
         match &*self.0 {
             Source::System(_) => self.secret::<2>().map_or(500, |b| i64::from(u16::from_be_bytes(b)) % 1_000),
-            Source::Test { .. } => 500,
+            Source::Test { chance, .. } if chance.load(Ordering::SeqCst) == 0 => 500,
+            Source::Test { chance, .. } => {
+                // The multiplier and addend of Knuth's MMIX; its high bits are the good ones.
+                let step = |n: u64| n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let before = chance.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| Some(step(n).max(1))).unwrap_or_default();
+                (before >> 33) as i64 % 1_000
+            }
         }
     }
 }

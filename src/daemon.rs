@@ -52,9 +52,19 @@ pub struct Built {
 /// # Errors
 /// Whatever keeps the daemon from starting, with what to do.
 pub async fn build(config: &Config, clock: &Clock) -> Result<Built> {
-    let (db, vault) = open(config).await?;
+    let db = Db::open(config.store_url().expose()).await?;
+    build_on(config, clock, db, Transport::default()).await
+}
+
+/// The same on a store that is open already, with another way to the vendors.
+///
+/// # Errors
+/// As [`build`].
+pub async fn build_on(config: &Config, clock: &Clock, db: Db, transport: Transport) -> Result<Built> {
+    let vault = Arc::new(config.vault()?);
+    check_keys(&db, &vault).await?;
     let Published { rules, diagnostics, .. } = publish::publish(&db, clock, config).await?;
-    assemble(config, clock, db, vault, rules, diagnostics).await
+    assemble(config, clock, db, vault, transport, rules, diagnostics).await
 }
 
 /// The same for commands that only look: the files are read and not put in force.
@@ -62,20 +72,23 @@ pub async fn build(config: &Config, clock: &Clock) -> Result<Built> {
 /// # Errors
 /// As [`build`].
 pub async fn look(config: &Config, clock: &Clock) -> Result<Built> {
-    let (db, vault) = open(config).await?;
-    let folders = publish::read(config);
-    let diagnostics = folders.diagnostics.clone();
-    assemble(config, clock, db, vault, folders.into_rules(), diagnostics).await
-}
-
-async fn open(config: &Config) -> Result<(Db, Arc<Vault>)> {
     let vault = Arc::new(config.vault()?);
     let db = Db::open(config.store_url().expose()).await?;
     check_keys(&db, &vault).await?;
-    Ok((db, vault))
+    let folders = publish::read(config);
+    let diagnostics = folders.diagnostics.clone();
+    assemble(config, clock, db, vault, Transport::default(), folders.into_rules(), diagnostics).await
 }
 
-async fn assemble(config: &Config, clock: &Clock, db: Db, vault: Arc<Vault>, rules: Rules, diagnostics: Vec<Diagnostic>) -> Result<Built> {
+async fn assemble(
+    config: &Config,
+    clock: &Clock,
+    db: Db,
+    vault: Arc<Vault>,
+    transport: Transport,
+    rules: Rules,
+    diagnostics: Vec<Diagnostic>,
+) -> Result<Built> {
     let mut lines = std::collections::BTreeMap::new();
     for (name, connection) in &config.connections {
         let line = line(config, name, connection, clock, &db, &vault).await?;
@@ -87,7 +100,7 @@ async fn assemble(config: &Config, clock: &Clock, db: Db, vault: Arc<Vault>, rul
         db,
         clock: clock.clone(),
         vault,
-        transport: Transport::default(),
+        transport,
         lines,
         rules: RwLock::new(Arc::new(rules)),
         retry_schedule: config.retry.schedule.iter().map(|p| p.millis()).collect(),

@@ -59,6 +59,7 @@
 //! - [`daemon`], [`service`]: building, working, draining; telling the service manager.
 //! - [`web`], [`summary`]: webhooks, connect pages, the operator's pages; what connecting means in words.
 //! - [`sandbox`], [`demo`]: vendors' simulators over HTTP, and five partners acted out on them.
+//! - [`simulate`]: random programs, people and faults from a seed, and what must hold at the end.
 //! - [`cli`]: the commands.
 //!
 //! # The way of one lead
@@ -147,6 +148,7 @@ pub mod sandbox;
 pub mod sealer;
 pub mod service;
 pub mod shares;
+pub mod simulate;
 pub mod standing;
 pub mod store;
 pub mod summary;

@@ -17,6 +17,7 @@ mod ledger;
 mod mapping;
 mod run;
 mod sandbox;
+mod simulate;
 mod suppress;
 
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon::{self, Built};
 use crate::errors::{Diagnostic, Error, Result, Severity};
+use crate::simulate::Options;
 use crate::store::{Db, connections, loads};
 
 /// Shares leads between partner companies' systems, under their agreements and with consent proven.
@@ -127,6 +129,24 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Plays random programs, people and faults from a seed, in process, and checks what must always hold.
+    Simulate {
+        /// The first seed; one seed is one run.
+        #[arg(long)]
+        seed: u64,
+        /// How many seeds, from the first on.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+        seeds: u64,
+        /// Most leads in a run.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=500))]
+        leads: u16,
+        /// Most days that pass before the faults stop.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=30))]
+        days: u16,
+        /// Prints everything that happens.
+        #[arg(long)]
+        loud: bool,
+    },
     /// Prints completions for a shell.
     Completions {
         /// The shell.
@@ -145,6 +165,11 @@ fn print(text: &str) {
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::Simulate { seed, seeds, leads, days, loud } = cli.command {
+        // Each thread of it has a runtime of its own.
+        let options = Options { leads: usize::from(leads), days: u32::from(days), loud };
+        return ended(simulate::simulate(seed, seeds, options, cli.json));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -152,7 +177,11 @@ pub fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    match runtime.block_on(dispatch(cli)) {
+    ended(runtime.block_on(dispatch(cli)))
+}
+
+fn ended(all_was_well: Result<bool>) -> ExitCode {
+    match all_was_well {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
@@ -180,6 +209,7 @@ async fn dispatch(cli: Cli) -> Result<bool> {
         Command::Suppress { command } => suppress::run(command, &load(&path)?, json).await,
         Command::Ledger { command } => ledger::run(command, &load(&path)?, json).await,
         Command::Sandbox { vendor, listen, seed } => sandbox::sandbox(&vendor, listen, seed, json).await,
+        Command::Simulate { .. } => Ok(true),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "leadshare", &mut text);

@@ -19,10 +19,11 @@ mod tokens;
 pub mod window;
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use futures_util::future::BoxFuture;
 use leadshare_connectors::sdk::{Action, Ask, Effect, Heard, Method, Request, Response, Why};
 
 use crate::clock::{Clock, Millis};
@@ -36,10 +37,21 @@ const MAX_BODY: usize = 32 << 20;
 /// Longest wait for an answer; writes also stop at their deadline.
 pub const TIMEOUT: Millis = 30_000;
 
-/// Sends requests. One client per set of opened networks, made when first needed.
+/// Sends requests: over the network, with one client per set of opened networks, made when first needed; or by a
+/// [`Carrier`] that stands in for the network.
 #[derive(Default)]
 pub struct Transport {
     clients: Mutex<HashMap<Egress, reqwest::Client>>,
+    carrier: Option<Arc<dyn Carrier>>,
+}
+
+/// Stands in for the network and for whoever answers there: the simulation's.
+pub trait Carrier: Send + Sync {
+    /// Carries one request, once, with this access token.
+    ///
+    /// # Errors
+    /// When no whole answer came.
+    fn carry<'a>(&'a self, url: &'a url::Url, request: &'a Request, bearer: Option<&'a str>) -> BoxFuture<'a, Result<Response, NoAnswer>>;
 }
 
 /// Why no answer came.
@@ -52,6 +64,23 @@ pub enum NoAnswer {
 }
 
 impl Transport {
+    /// Sends nothing over the network.
+    pub fn carried(by: Arc<dyn Carrier>) -> Self {
+        Self { carrier: Some(by), ..Self::default() }
+    }
+
+    /// Makes calls together. A carrier gets one at a time: which of two came first must not hang on a race.
+    pub async fn together<F: Future>(&self, calls: impl Iterator<Item = F>) -> Vec<F::Output> {
+        if self.carrier.is_none() {
+            return futures_util::future::join_all(calls).await;
+        }
+        let mut ended = Vec::new();
+        for call in calls {
+            ended.push(call.await);
+        }
+        ended
+    }
+
     fn client(&self, egress: &Egress) -> Result<reqwest::Client> {
         let mut clients = self.clients.lock().map_err(|_| Error::System("the HTTP clients are locked up: restart".into()))?;
         if let Some(client) = clients.get(egress) {
@@ -84,6 +113,9 @@ impl Transport {
         bearer: Option<&str>,
         timeout: Millis,
     ) -> Result<Response, NoAnswer> {
+        if let Some(carrier) = &self.carrier {
+            return carrier.carry(url, request, bearer).await;
+        }
         let client = self.client(egress).map_err(|_| NoAnswer::NotSent)?;
         let method = match request.method {
             Method::Get => reqwest::Method::GET,

@@ -1,6 +1,5 @@
 //! Drives a connector's talk: sends what it asks for, lets it hear, hands on what it says.
 
-use futures_util::future::join_all;
 use leadshare_connectors::sdk::{Ask, Cursor, Effect, ItemKey, ItemResult, Output, Record, Saved, Step, Talk};
 
 use super::line::Line;
@@ -68,7 +67,7 @@ pub async fn drive(
                 if asks.is_empty() {
                     return Ok(Ended::Passing("talk_stuck".into()));
                 }
-                let sent = join_all(asks.iter().map(|ask| send(transport, line, clock, ask, terms))).await;
+                let sent = transport.together(asks.iter().map(|ask| send(transport, line, clock, ask, terms))).await;
                 let mut stopped = None;
                 for (ask, sent) in std::mem::take(&mut asks).iter().zip(sent) {
                     if let (Effect::Keyed(keys) | Effect::Once(keys), Sent::Answer(_) | Sent::Unknown) = (&ask.effect, &sent) {

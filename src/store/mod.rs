@@ -7,6 +7,7 @@
 //! Where a batch is joined with a table by a part of its key, it is `WITH item AS MATERIALIZED`: SQLite would else read
 //! every row of the connection and parse the batch again for each.
 
+pub mod audit;
 pub mod budgets;
 pub mod claims;
 pub mod connections;

@@ -81,6 +81,13 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "simulate",
+        &[
+            "clock", "config", "context", "daemon", "decide", "errors", "http", "intake", "ledger", "mapping", "model", "oauth", "people",
+            "pipeline", "points", "program", "sealer", "store", "vault",
+        ],
+    ),
+    (
         "cli",
         &[
             "clock",
@@ -100,6 +107,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "sandbox",
             "sealer",
             "service",
+            "simulate",
             "store",
             "summary",
             "telemetry",

@@ -13,6 +13,7 @@ mod oidc;
 mod outcomes;
 mod rates;
 mod replicas;
+mod simulate;
 mod statements;
 mod store;
 mod support;
