@@ -19,7 +19,6 @@ use crate::store::shares::{self, Share};
 use crate::store::{Tx, connections, deliveries, leads};
 
 /// Keeps what became of a batch of writes.
-#[expect(clippy::too_many_arguments, reason = "one call, all of it needed, and no part of it belongs together elsewhere")]
 pub(super) async fn finish(
     ctx: &Context,
     line: &Line,
@@ -28,7 +27,6 @@ pub(super) async fn finish(
     lease: &str,
     started: Millis,
     mut written: Vec<Written>,
-    stopped: &Stopped,
 ) -> Result<()> {
     let now = ctx.clock.now();
     let took = now - started;
@@ -50,19 +48,12 @@ pub(super) async fn finish(
         };
         let put_off = |until: Millis, attempts: i64, code: &str| json!([share.id, until, attempts, code]);
         match &w.result {
-            Some(ItemResult::Written { id, made, shadow }) => {
+            Some(ItemResult::Written { id, made, .. }) => {
                 settled.push(json!([share.id]));
                 done.push(json!([share.id, delivery.version]));
                 attempts.push(attempt("written", None));
                 match way {
                     Way::Out => {
-                        let mut holds = w.prepared.item.fields().clone();
-                        holds.extend(
-                            shadow
-                                .iter()
-                                .filter(|(name, _)| w.prepared.item.fields().contains_key(*name))
-                                .map(|(n, v)| (n.clone(), v.clone())),
-                        );
                         let wrote = merge_shadow(&keys, &mut tx, line, share, w.prepared.item.fields()).await?;
                         let sealed = keys.seal(&ctx.clock, &share.person, people::shadow_place(&share.person), &wrote)?;
                         landed.push(json!([share.person, id, made_word(*made), sealed]));
@@ -131,7 +122,7 @@ pub(super) async fn finish(
                 } else {
                     settled.push(json!([share.id]));
                 }
-                let (until, attempts_now, code) = match stopped {
+                let (until, attempts_now, code) = match &w.stopped {
                     Stopped::Wait(until) => (*until, delivery.attempts, "waiting"),
                     Stopped::NeedsPerson => (now + 5 * MINUTE, delivery.attempts, "needs_person"),
                     Stopped::Passing(code) => (now + ctx.retry_after(delivery.attempts), delivery.attempts + 1, code.as_str()),
@@ -183,7 +174,7 @@ async fn keep_held(tx: &mut Tx, way: Way, lease: &str, written: &mut Vec<Written
 }
 
 /// Keeps what was found of creates in doubt.
-pub(super) async fn settled(ctx: &Context, line: &Line, lease: &str, mut written: Vec<Written>, stopped: &Stopped) -> Result<()> {
+pub(super) async fn settled(ctx: &Context, line: &Line, lease: &str, mut written: Vec<Written>) -> Result<()> {
     let now = ctx.clock.now();
     let mut tx = ctx.db.begin().await?;
     keep_held(&mut tx, Way::Out, lease, &mut written).await?;
@@ -192,7 +183,7 @@ pub(super) async fn settled(ctx: &Context, line: &Line, lease: &str, mut written
     let held = deliveries::held(&mut tx, "out", lease, &ids).await?;
     for w in written.iter().filter(|w| held.contains(&w.prepared.about.share.id)) {
         let (share, delivery) = (&w.prepared.about.share, &w.prepared.delivery);
-        let until = match (&w.result, stopped) {
+        let until = match (&w.result, &w.stopped) {
             (Some(ItemResult::Written { id, made, .. }), _) => {
                 known.push(json!([share.id]));
                 landed.push(json!([share.person, id, made_word(*made), Value::Null]));

@@ -9,8 +9,9 @@ mod finish;
 mod flips;
 mod out;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join_all;
 use leadshare_connectors::sdk::{Doubt, Item, ItemKey, ItemResult, Op, Output, manifest::WriteSafety};
 use serde_json::{Value, json};
 
@@ -30,8 +31,8 @@ use crate::store::deliveries::{self, Delivery};
 const LEASE: Millis = 2 * MINUTE;
 /// A write starts within this time after its gates were checked, or starts over.
 const GATES_HOLD: Millis = 5 * SECOND;
-/// Most deliveries claimed at once.
-const BATCH: usize = 100;
+/// Writing requests of one batch that are under way at the same time: they share the transactions before and after.
+const AT_ONCE: usize = 5;
 
 /// Which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +72,12 @@ pub(crate) struct Written {
     result: Option<ItemResult>,
     /// Whether its request may have reached the vendor.
     touched: bool,
+    /// Why there is no result.
+    stopped: Stopped,
 }
 
-/// Why a whole batch stopped, when it did.
+/// Why a whole request stopped, when it did.
+#[derive(Clone)]
 pub(crate) enum Stopped {
     No,
     Wait(Millis),
@@ -91,7 +95,7 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
         return Ok(false);
     }
     let lease = ctx.clock.id();
-    let limit = line.manifest().write.batch.min(BATCH);
+    let limit = line.manifest().write.batch.max(1) * AT_ONCE;
     let claimed = deliveries::claim(&ctx.db, line.name(), way.word(), &lease, now, now + LEASE, limit).await?;
     if claimed.is_empty() {
         return Ok(false);
@@ -132,21 +136,15 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
     }
     points::at("delivery.sending").await;
     let started = ctx.clock.now();
-    let op = Op::Write {
+    let ask = |items: &[Prepared]| Op::Write {
         object: mapping.object().to_owned(),
         marker_field: mapping.marker_field(line.manifest()).to_owned(),
-        items: prepared.iter().map(|p| p.item.clone()).collect(),
+        items: items.iter().map(|p| p.item.clone()).collect(),
     };
-    let (mut results, stopped, touched) = talk(ctx, line, &op, Terms { deadline: Some(checked + GATES_HOLD), ..terms }).await?;
+    let hold = Terms { deadline: Some(checked + GATES_HOLD), ..terms };
+    let written = talk_all(ctx, line, prepared, line.manifest().write.batch, ask, hold).await?;
     points::at("delivery.sent").await;
-    let written = prepared
-        .into_iter()
-        .map(|prepared| {
-            let key = prepared.item.key().clone();
-            Written { result: results.remove(&key), touched: touched.contains(&key), prepared }
-        })
-        .collect();
-    finish::finish(ctx, line, way, mapping, &lease, started, written, &stopped).await?;
+    finish::finish(ctx, line, way, mapping, &lease, started, written).await?;
     Ok(true)
 }
 
@@ -174,26 +172,26 @@ async fn settle(ctx: &Context, line: &Line, mapping: &Mapping, lease: &str, doub
     }
     points::at("settle.claimed").await;
     let prepared = out::for_settling(ctx, line, ripe).await?;
-    let items: Vec<Doubt> = prepared
-        .iter()
-        .filter_map(|p| match &p.item {
-            Item::Create { key, marker, .. } => {
-                Some(Doubt { key: key.clone(), marker: marker.clone(), sent_at: p.delivery.sent_at.unwrap_or(now) })
-            }
-            Item::Update { .. } => None,
-        })
-        .collect();
-    let op = Op::Settle { object: mapping.object().to_owned(), marker_field: mapping.marker_field(line.manifest()).to_owned(), items };
-    let (mut results, stopped, _) = talk(ctx, line, &op, terms).await?;
+    let doubt = |p: &Prepared| match &p.item {
+        Item::Create { key, marker, .. } => {
+            Some(Doubt { key: key.clone(), marker: marker.clone(), sent_at: p.delivery.sent_at.unwrap_or(now) })
+        }
+        Item::Update { .. } => None,
+    };
+    let ask = |prepared: &[Prepared]| Op::Settle {
+        object: mapping.object().to_owned(),
+        marker_field: mapping.marker_field(line.manifest()).to_owned(),
+        items: prepared.iter().filter_map(doubt).collect(),
+    };
+    let looked = talk_all(ctx, line, prepared, line.manifest().read.batch, ask, terms).await?;
     points::at("settle.looked").await;
-    let written = prepared.into_iter().map(|p| Written { result: results.remove(p.item.key()), touched: true, prepared: p }).collect();
-    finish::settled(ctx, line, lease, written, &stopped).await
+    finish::settled(ctx, line, lease, looked).await
 }
 
 #[derive(Default)]
 struct Results {
     settled: BTreeMap<ItemKey, ItemResult>,
-    touched: Vec<ItemKey>,
+    touched: BTreeSet<ItemKey>,
 }
 
 impl Sink for Results {
@@ -201,11 +199,35 @@ impl Sink for Results {
         self.settled.insert(key, result);
     }
     fn reached(&mut self, keys: &[ItemKey]) {
-        self.touched.extend_from_slice(keys);
+        self.touched.extend(keys.iter().cloned());
     }
 }
 
-async fn talk(ctx: &Context, line: &Line, op: &Op, terms: Terms) -> Result<(BTreeMap<ItemKey, ItemResult>, Stopped, Vec<ItemKey>)> {
+/// Talks in requests of the vendor's size, several at a time; answers what became of each item.
+async fn talk_all(
+    ctx: &Context,
+    line: &Line,
+    prepared: Vec<Prepared>,
+    size: usize,
+    ask: impl Fn(&[Prepared]) -> Op,
+    terms: Terms,
+) -> Result<Vec<Written>> {
+    let ops: Vec<Op> = prepared.chunks(size.max(1)).map(ask).collect();
+    let answers = join_all(ops.iter().map(|op| talk(ctx, line, op, terms))).await;
+    let mut prepared = prepared.into_iter();
+    let mut written = Vec::new();
+    for answer in answers {
+        let (mut results, stopped, touched) = answer?;
+        for prepared in prepared.by_ref().take(size.max(1)) {
+            let key = prepared.item.key();
+            let (result, touched) = (results.remove(key), touched.contains(key));
+            written.push(Written { result, touched, stopped: stopped.clone(), prepared });
+        }
+    }
+    Ok(written)
+}
+
+async fn talk(ctx: &Context, line: &Line, op: &Op, terms: Terms) -> Result<(BTreeMap<ItemKey, ItemResult>, Stopped, BTreeSet<ItemKey>)> {
     let mut sink = Results::default();
     let ended = match line.connector().open(op, &line.account(), None) {
         Ok(talk) => drive(&ctx.transport, line, &ctx.clock, talk, terms, &mut sink).await?,

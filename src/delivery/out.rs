@@ -268,17 +268,8 @@ pub(super) async fn for_settling(ctx: &Context, line: &Line, doubtful: Vec<Deliv
 
 /// Reads the records that were there before us, so that only what may be filled is filled. By share.
 async fn adopted(ctx: &Context, line: &Line, mapping: &Mapping, claimed: &[Delivery]) -> Result<BTreeMap<String, Fields>> {
-    let mut tx = ctx.db.begin().await?;
     let ids = Value::from(claimed.iter().map(|d| json!([d.share])).collect::<Vec<_>>());
-    let found = shares::by_id(&mut tx, &ids).await?;
-    let people = Value::from(found.iter().map(|s| json!([s.person])).collect::<Vec<_>>());
-    let remotes = shares::remote_by_person(&mut tx, line.name(), &people).await?;
-    tx.commit().await?;
-    let by_id: BTreeMap<String, String> = remotes
-        .into_iter()
-        .filter(|r| r.made == "adopted")
-        .filter_map(|r| Some((r.remote_id?, found.iter().find(|s| s.person == r.person)?.id.clone())))
-        .collect();
+    let by_id: BTreeMap<String, String> = shares::adopted(&ctx.db, line.name(), &ids).await?.into_iter().collect();
     if by_id.is_empty() {
         return Ok(BTreeMap::new());
     }

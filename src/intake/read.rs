@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::join_all;
 use leadshare_connectors::sdk::{Op, Output, Record};
 use serde_json::{Value, json};
 
@@ -20,6 +21,9 @@ use crate::store::{connections, deliveries};
 
 /// How long a claim lasts; a worker that died leaves its hints to others after that.
 const LEASE: Millis = 2 * MINUTE;
+
+/// Requests of one batch that are under way at the same time: they share the transaction that keeps their records.
+const AT_ONCE: usize = 5;
 
 /// What a batch of hints turned out to be about.
 #[derive(Default)]
@@ -47,7 +51,8 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping) -> Result<Optio
     let now = ctx.clock.now();
     let lease = ctx.clock.id();
     let object = mapping.object();
-    let claimed = dirty::claim(&ctx.db, line.name(), object, &lease, now, now + LEASE, line.manifest().read.batch).await?;
+    let limit = line.manifest().read.batch * AT_ONCE;
+    let claimed = dirty::claim(&ctx.db, line.name(), object, &lease, now, now + LEASE, limit).await?;
     if claimed.is_empty() {
         return Ok(None);
     }
@@ -87,25 +92,17 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping) -> Result<Optio
         let mut fields = mapping.read_fields();
         fields.extend(news_fields(mapping));
         fields.push(mapping.marker_field(line.manifest()).to_owned());
-        let op = Op::Fetch { object: object.to_owned(), ids: others.iter().map(|d| d.remote_id.clone()).collect(), fields };
-        match fetch(ctx, line, &op).await? {
-            Ok(records) => batch.source = pair(others, records),
-            Err(put_off) => put_off.apply(ctx, line, object, &lease, &others).await?,
-        }
+        let ask = |ids| Op::Fetch { object: object.to_owned(), ids, fields: fields.clone() };
+        batch.source = fetch_all(ctx, line, object, &lease, others, ask).await?;
     }
     if !follow.is_empty() {
         let mut fields = mapping.follow_fields();
         fields.push(mapping.marker_field(line.manifest()).to_owned());
-        let op = Op::Follow { object: object.to_owned(), ids: follow.iter().map(|(d, _)| d.remote_id.clone()).collect(), fields };
+        let ask = |ids| Op::Follow { object: object.to_owned(), ids, fields: fields.clone() };
         let (hints, mut people): (Vec<Dirty>, BTreeMap<String, RemotePerson>) =
             follow.into_iter().map(|(d, p)| (d.clone(), (d.remote_id, p))).unzip();
-        match fetch(ctx, line, &op).await? {
-            Ok(records) => {
-                let paired = pair(hints, records).into_iter();
-                batch.ours = paired.filter_map(|(d, r)| people.remove(&d.remote_id).map(|p| (d, p, r))).collect();
-            }
-            Err(put_off) => put_off.apply(ctx, line, object, &lease, &hints).await?,
-        }
+        let read = fetch_all(ctx, line, object, &lease, hints, ask).await?.into_iter();
+        batch.ours = read.filter_map(|(d, r)| people.remove(&d.remote_id).map(|p| (d, p, r))).collect();
     }
     points::at("hints.read").await;
     Ok(Some(batch))
@@ -115,6 +112,28 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping) -> Result<Optio
 fn news_fields(mapping: &Mapping) -> Vec<String> {
     let back = mapping.file().status.as_ref().and_then(|status| status.back.as_ref());
     back.map(|back| back.pairs().map(|(_, field)| field.crm).collect()).unwrap_or_default()
+}
+
+/// Reads in requests of the vendor's size, several at a time. Hints whose request did not come through are put off.
+async fn fetch_all(
+    ctx: &Context,
+    line: &Line,
+    object: &str,
+    lease: &str,
+    hints: Vec<Dirty>,
+    ask: impl Fn(Vec<String>) -> Op,
+) -> Result<Vec<(Dirty, Record)>> {
+    let size = line.manifest().read.batch.max(1);
+    let ops: Vec<Op> = hints.chunks(size).map(|chunk| ask(chunk.iter().map(|d| d.remote_id.clone()).collect())).collect();
+    let answers = join_all(ops.iter().map(|op| fetch(ctx, line, op))).await;
+    let mut read = Vec::new();
+    for (chunk, answer) in hints.chunks(size).zip(answers) {
+        match answer? {
+            Ok(records) => read.extend(pair(chunk.to_vec(), records)),
+            Err(put_off) => put_off.apply(ctx, line, object, lease, chunk).await?,
+        }
+    }
+    Ok(read)
 }
 
 fn pair(hints: Vec<Dirty>, records: Vec<Record>) -> Vec<(Dirty, Record)> {

@@ -186,6 +186,15 @@ pub async fn remote_by_person(tx: &mut Tx, connection: &str, people: &Value) -> 
     Ok(tx.rows::<RemoteRow>(REMOTE_BY_PERSON, args![connection, people.clone()]).await?.into_iter().map(remote).collect())
 }
 
+const ADOPTED: &str = "SELECT remote_people.remote_id, shares.id FROM shares
+  JOIN remote_people ON remote_people.connection = $1 AND remote_people.person = shares.person
+  WHERE shares.id IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT))) AND remote_people.made = 'adopted' AND remote_people.remote_id IS NOT NULL";
+
+/// Of these shares (`[[share], …]`), the records at a connection that were there before us, with their shares.
+pub async fn adopted(db: &Db, connection: &str, ids: &Value) -> Result<Vec<(String, String)>> {
+    db.rows(ADOPTED, args![connection, ids.clone()]).await
+}
+
 const REMOTE_BY_ID: &str = "SELECT person, marker, remote_id, made, state, shadow, landed_at FROM remote_people
   WHERE connection = $1 AND object = $2 AND remote_id IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT)))";
 
