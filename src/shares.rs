@@ -100,11 +100,11 @@ pub async fn tell_sharers(tx: &mut Tx, ctx: &Context, news: &[&Share]) -> Result
         return Ok(());
     }
     let ids = Value::from(news.iter().map(|share| json!([share.lead])).collect::<Vec<_>>());
-    let from = leads::leads(tx, &ids).await?;
+    let from: BTreeMap<String, leads::StoredLead> = leads::leads(tx, &ids).await?.into_iter().map(|l| (l.id.clone(), l)).collect();
     let rows: Vec<Value> = news
         .iter()
         .filter_map(|share| {
-            let lead = from.iter().find(|lead| lead.id == share.lead)?;
+            let lead = from.get(&share.lead)?;
             Some(json!([share.id, "back", lead.connection, lead.object, Lane::Status as i64]))
         })
         .collect();

@@ -33,18 +33,19 @@ pub(super) async fn prepare(
     let now = ctx.clock.now();
     let mut tx = ctx.db.begin().await?;
     let ids = Value::from(claimed.iter().map(|d| json!([d.share])).collect::<Vec<_>>());
-    let found = shares::by_id(&mut tx, &ids).await?;
-    let lead_ids = Value::from(found.iter().map(|s| json!([s.lead])).collect::<Vec<_>>());
+    let found: BTreeMap<String, shares::Share> = shares::by_id(&mut tx, &ids).await?.into_iter().map(|s| (s.id.clone(), s)).collect();
+    let lead_ids = Value::from(found.values().map(|s| json!([s.lead])).collect::<Vec<_>>());
     let from: BTreeMap<String, leads::StoredLead> =
         leads::leads(&mut tx, &lead_ids).await?.into_iter().map(|l| (l.id.clone(), l)).collect();
     let remote_ids = Value::from(from.values().map(|l| json!([l.remote_id])).collect::<Vec<_>>());
-    let known = leads::records(&mut tx, line.name(), mapping.object(), &remote_ids).await?;
+    let known: BTreeMap<String, leads::KnownRecord> =
+        leads::records(&mut tx, line.name(), mapping.object(), &remote_ids).await?.into_iter().map(|r| (r.0.clone(), r)).collect();
 
     let (mut prepared, mut done, mut ends) = (Vec::new(), Vec::new(), Vec::new());
     for delivery in claimed {
-        let Some(share) = found.iter().find(|s| s.id == delivery.share) else { continue };
+        let Some(share) = found.get(&delivery.share) else { continue };
         let Some(lead) = from.get(&share.lead) else { continue };
-        let record = known.iter().find(|r| r.0 == lead.remote_id);
+        let record = known.get(&lead.remote_id);
         if record.is_none_or(|r| r.4 == "gone") {
             ends.push(json!([share.id, "ended", "record_gone"]));
             continue;

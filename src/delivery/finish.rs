@@ -1,5 +1,7 @@
 //! Keeping what became of writes, in one transaction.
 
+use std::collections::BTreeMap;
+
 use leadshare_connectors::sdk::{Fields, Item, ItemFault, ItemResult, Made};
 use serde_json::{Value, json};
 
@@ -15,7 +17,7 @@ use crate::model::{ShareStatus, Stand};
 use crate::people::{self, Keys};
 use crate::points;
 use crate::shares::{move_shares, stand, tell_sharers};
-use crate::store::shares::{self, Share};
+use crate::store::shares::{self, RemotePerson, Share};
 use crate::store::{Tx, connections, deliveries, leads};
 
 /// Keeps what became of a batch of writes.
@@ -38,10 +40,16 @@ pub(super) async fn finish(
         (vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![]);
     // What stands now, under the people's locks: a share may have been taken back while the write was on its way.
     let ids = Value::from(written.iter().map(|w| json!([w.prepared.about.share.id])).collect::<Vec<_>>());
-    let fresh = shares::by_id(&mut tx, &ids).await?;
+    let fresh: BTreeMap<String, Share> = shares::by_id(&mut tx, &ids).await?.into_iter().map(|share| (share.id.clone(), share)).collect();
+    let remotes: BTreeMap<String, RemotePerson> = if way == Way::Out {
+        let people = Value::from(fresh.values().map(|share| json!([share.person])).collect::<Vec<_>>());
+        shares::remote_by_person(&mut tx, line.name(), &people).await?.into_iter().map(|r| (r.person.clone(), r)).collect()
+    } else {
+        BTreeMap::new()
+    };
     for w in &written {
         let (asked, delivery) = (&w.prepared.about.share, &w.prepared.delivery);
-        let share = fresh.iter().find(|s| s.id == asked.id).unwrap_or(asked);
+        let share = fresh.get(&asked.id).unwrap_or(asked);
         let attempt = |outcome: &'static str, code: Option<&str>| {
             crate::metrics::delivery(line.connector_name(), way.word(), outcome);
             json!([ctx.clock.id(), share.id, delivery.version, started, took, outcome, code])
@@ -54,7 +62,7 @@ pub(super) async fn finish(
                 attempts.push(attempt("written", None));
                 match way {
                     Way::Out => {
-                        let wrote = merge_shadow(&keys, &mut tx, line, share, w.prepared.item.fields()).await?;
+                        let wrote = merge_shadow(&keys, share, remotes.get(&share.person), w.prepared.item.fields())?;
                         let sealed = keys.seal(&ctx.clock, &share.person, people::shadow_place(&share.person), &wrote)?;
                         landed.push(json!([share.person, id, made_word(*made), sealed]));
                         first.push(share);
@@ -140,9 +148,7 @@ pub(super) async fn finish(
         rows.retain(ours);
     }
     shares::land(&mut tx, line.name(), &Value::from(landed), now).await?;
-    for (id, fields) in noted {
-        note_written(&mut tx, line, mapping.object(), &id, fields).await?;
-    }
+    note_written(&mut tx, line, mapping.object(), noted).await?;
     if !done.is_empty() {
         let mended =
             Value::from(done.iter().map(|row| json!([format!("share:{}", row[0].as_str().unwrap_or_default())])).collect::<Vec<_>>());
@@ -292,9 +298,8 @@ async fn refused(
 }
 
 /// What we have written into a record so far, with what was written now.
-async fn merge_shadow(keys: &Keys, tx: &mut Tx, line: &Line, share: &Share, wrote: &Fields) -> Result<Fields> {
-    let before = shares::remote_by_person(tx, line.name(), &json!([[share.person]])).await?;
-    let mut shadow: Fields = match before.first().and_then(|r| r.shadow.as_deref()) {
+fn merge_shadow(keys: &Keys, share: &Share, before: Option<&RemotePerson>, wrote: &Fields) -> Result<Fields> {
+    let mut shadow: Fields = match before.and_then(|r| r.shadow.as_deref()) {
         Some(sealed) => keys.open(&share.person, people::shadow_place(&share.person), sealed)?.unwrap_or_default(),
         None => Fields::new(),
     };
@@ -302,13 +307,22 @@ async fn merge_shadow(keys: &Keys, tx: &mut Tx, line: &Line, share: &Share, wrot
     Ok(shadow)
 }
 
-/// Notes what we wrote into a sharer's record: share news only, nothing of a person.
-async fn note_written(tx: &mut Tx, line: &Line, object: &str, id: &str, wrote: Fields) -> Result<()> {
-    let known = leads::records(tx, line.name(), object, &json!([[id]])).await?;
-    let mut written: Fields = known.first().and_then(|r| r.5.as_deref()).and_then(|t| serde_json::from_str(t).ok()).unwrap_or_default();
-    written.extend(wrote);
-    let text = serde_json::to_string(&written).unwrap_or_default();
-    leads::save_written(tx, line.name(), object, &json!([[id, text]])).await
+/// Notes what we wrote into sharers' records: share news only, nothing of a person.
+async fn note_written(tx: &mut Tx, line: &Line, object: &str, wrote: Vec<(String, Fields)>) -> Result<()> {
+    if wrote.is_empty() {
+        return Ok(());
+    }
+    let ids = Value::from(wrote.iter().map(|(id, _)| json!([id])).collect::<Vec<_>>());
+    let known: BTreeMap<String, Option<String>> =
+        leads::records(tx, line.name(), object, &ids).await?.into_iter().map(|record| (record.0, record.5)).collect();
+    let mut rows = Vec::new();
+    for (id, fields) in wrote {
+        let before = known.get(&id).and_then(Option::as_deref);
+        let mut written: Fields = before.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        written.extend(fields);
+        rows.push(json!([id, serde_json::to_string(&written).unwrap_or_default()]));
+    }
+    leads::save_written(tx, line.name(), object, &Value::from(rows)).await
 }
 
 fn made_word(made: Made) -> &'static str {

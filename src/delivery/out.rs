@@ -28,7 +28,7 @@ use crate::store::{Tx, connections, leads};
 
 /// What is loaded to prepare a batch.
 struct Loaded {
-    shares: Vec<Share>,
+    shares: BTreeMap<String, Share>,
     remotes: BTreeMap<String, RemotePerson>,
     leads: BTreeMap<String, (leads::StoredLead, Option<Lead>)>,
     keys: Keys,
@@ -49,7 +49,7 @@ async fn load(tx: &mut Tx, ctx: &Context, line: &Line, claimed: &[Delivery]) -> 
         };
         opened.insert(stored.id.clone(), (stored, lead));
     }
-    Ok(Loaded { shares: found, remotes, leads: opened, keys })
+    Ok(Loaded { shares: found.into_iter().map(|share| (share.id.clone(), share)).collect(), remotes, leads: opened, keys })
 }
 
 /// Prepares claimed deliveries. Those that may not, or need not, be sent are ended or done here; those
@@ -71,9 +71,9 @@ pub(super) async fn prepare(
     let mut entries = Entries::default();
     let mut tx = ctx.db.begin().await?;
     let loaded = load(&mut tx, ctx, line, &claimed).await?;
-    let people: Vec<&str> = loaded.shares.iter().map(|s| s.person.as_str()).collect();
+    let people: Vec<&str> = loaded.shares.values().map(|s| s.person.as_str()).collect();
     let leads_now: Vec<&Lead> = loaded.leads.values().filter_map(|(_, lead)| lead.as_ref()).collect();
-    let recipients = loaded.shares.iter().map(|s| s.recipient.as_str()).collect();
+    let recipients = loaded.shares.values().map(|s| s.recipient.as_str()).collect();
     let standing = Stands::load(&mut tx, ctx, &people, &leads_now, &recipients).await?;
 
     let there: Vec<&str> = loaded.remotes.values().filter(|r| r.remote_id.is_some()).map(|r| r.person.as_str()).collect();
@@ -82,7 +82,7 @@ pub(super) async fn prepare(
     let (mut prepared, mut moved, mut done, mut ends, mut intents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut waiting, mut unsettled) = (Vec::new(), Vec::new());
     for delivery in claimed {
-        let Some(share) = loaded.shares.iter().find(|s| s.id == delivery.share) else { continue };
+        let Some(share) = loaded.shares.get(&delivery.share) else { continue };
         let from = stand(share)?;
         let recall = |reason: &str| Stand { status: ShareStatus::Recalled, reason: Some(reason.to_owned()), ..from.clone() };
         let remote = loaded.remotes.get(&share.person);
@@ -255,7 +255,7 @@ pub(super) async fn for_settling(ctx: &Context, line: &Line, doubtful: Vec<Deliv
     let loaded = load(&mut tx, ctx, line, &doubtful).await?;
     tx.commit().await?;
     let prepared = doubtful.into_iter().filter_map(|delivery| {
-        let share = loaded.shares.iter().find(|s| s.id == delivery.share)?.clone();
+        let share = loaded.shares.get(&delivery.share)?.clone();
         let remote = loaded.remotes.get(&share.person)?;
         let item = match &remote.remote_id {
             None => Item::Create { key: share.id.clone(), marker: remote.marker.clone(), fields: Fields::new() },

@@ -60,11 +60,12 @@ pub async fn keep(
     }
     let now = ctx.clock.now();
     let ids = Value::from(read.iter().map(|(d, _)| json!([d.remote_id])).collect::<Vec<_>>());
-    let known = leads::records(tx, line.name(), mapping.object(), &ids).await?;
+    let known: BTreeMap<String, KnownRecord> =
+        leads::records(tx, line.name(), mapping.object(), &ids).await?.into_iter().map(|r| (r.0.clone(), r)).collect();
 
     let (mut changes, mut incoming, mut records) = (Vec::new(), Vec::new(), Vec::new());
     for (hint, record) in read {
-        let known = known.iter().find(|k| k.0 == record.id);
+        let known = known.get(&record.id);
         match sort_out(ctx, line, mapping, share_from, hint, record, known) {
             Sorted::Lead(lead, content) => {
                 let hashes = people::hashes(&ctx.vault, &lead);
@@ -245,12 +246,16 @@ async fn decide_all(
     let candidates = rules.program.from_source(line.partner()).map(|entry| entry.recipient()).collect();
     let mut standing = Stands::load(tx, ctx, &people, &leads_now, &candidates).await?;
     let known_leads = Value::from(incoming.iter().filter(|i| !i.is_new).map(|i| json!([i.id])).collect::<Vec<_>>());
-    let stored = shares::by_lead(tx, &known_leads).await?;
+    let mut stored = BTreeMap::<String, Vec<Share>>::new();
+    for share in shares::by_lead(tx, &known_leads).await? {
+        stored.entry(share.lead.clone()).or_default().push(share);
+    }
 
     let (mut lead_rows, mut decision_rows, mut new) = (Vec::new(), Vec::new(), NewShares::default());
     let (mut wanted, mut recalled): (Vec<Value>, Vec<(&Share, Stand)>) = (Vec::new(), Vec::new());
     for item in incoming {
-        let running: Vec<&Share> = stored.iter().filter(|s| s.lead == item.id && !stand(s).is_ok_and(|s| s.status.ended())).collect();
+        let running: Vec<&Share> =
+            stored.get(&item.id).into_iter().flatten().filter(|s| !stand(s).is_ok_and(|s| s.status.ended())).collect();
         lead_rows.push(json!([
             item.id,
             item.person,

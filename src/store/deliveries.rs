@@ -1,5 +1,7 @@
 //! SQL for deliveries, intents and attempts.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{Db, Tx};
@@ -98,12 +100,20 @@ pub async fn claim(
         }
     }
     let ids = Value::from(rows.iter().map(|r| json!([r.0])).collect::<Vec<_>>());
-    let intents = if rows.is_empty() { Vec::new() } else { tx.rows::<(String, String, i64)>(INTENTS, args![way, ids]).await? };
+    let intents: BTreeMap<String, (String, i64)> = if rows.is_empty() {
+        BTreeMap::new()
+    } else {
+        tx.rows::<(String, String, i64)>(INTENTS, args![way, ids])
+            .await?
+            .into_iter()
+            .map(|(share, state, at)| (share, (state, at)))
+            .collect()
+    };
     tx.commit().await?;
     let mut claimed: Vec<Delivery> = rows
         .into_iter()
         .map(|(share, way, version, done_version, attempts, claims, lane)| {
-            let open = intents.iter().find(|i| i.0 == share);
+            let open = intents.get(&share);
             Delivery {
                 lane,
                 way,
@@ -111,8 +121,8 @@ pub async fn claim(
                 done_version,
                 attempts,
                 claims,
-                intent: open.map(|i| i.1.clone()),
-                sent_at: open.map(|i| i.2),
+                intent: open.map(|i| i.0.clone()),
+                sent_at: open.map(|i| i.1),
                 share,
             }
         })

@@ -10,8 +10,8 @@ pub const PREPARE: &str = "{helpers}";
 pub const MIGRATION_LOCK: &str = "{migration_lock}";
 
 const HELPERS: &str = "
-CREATE FUNCTION json_each(text) RETURNS TABLE (key bigint, value json) LANGUAGE sql IMMUTABLE AS
-$$ SELECT ordinality - 1, element FROM json_array_elements($1::json) WITH ORDINALITY AS each (element, ordinality) $$;
+CREATE FUNCTION json_each(text) RETURNS TABLE (key bigint, value jsonb) LANGUAGE sql IMMUTABLE AS
+$$ SELECT ordinality - 1, element FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS each (element, ordinality) $$;
 ";
 
 /// The statement for SQLite.
@@ -19,6 +19,8 @@ pub fn sqlite(sql: &str) -> String {
     fill(
         sql,
         &[
+            // Its `json_each` answers a row of a batch as text, which is then parsed again for every column.
+            ("json_each(", "jsonb_each("),
             ("{int}", "INTEGER"),
             ("{strict}", "STRICT"),
             ("{now}", "CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
@@ -47,8 +49,5 @@ pub fn postgres(sql: &str) -> String {
 }
 
 fn fill(sql: &str, words: &[(&str, &str)]) -> String {
-    if !sql.contains('{') {
-        return sql.to_owned();
-    }
     words.iter().fold(sql.to_owned(), |text, (word, value)| text.replace(word, value))
 }
