@@ -57,16 +57,18 @@ pub async fn poll(ctx: &Context, line: &Line, object: &str, selection: Selection
     };
     connections::set_clock_offset(&ctx.db, line.name(), line.clock_offset()).await?;
     let follow = format!("follow {object}");
-    let follow_due = dirty::cursor(&ctx.db, line.name(), &follow).await?.is_none_or(|(_, due, _)| due <= now);
+    let (after, follow_due, _) = dirty::cursor(&ctx.db, line.name(), &follow).await?.unwrap_or_default();
     let mut tx = ctx.db.begin().await?;
     let mut raised_more = 0;
-    if line.role().receives() && follow_due {
+    if line.role().receives() && follow_due <= now {
         // What a lead turned into may move without touching the lead's own record.
-        let open: Vec<Raise> =
-            shares::followed(&mut tx, line.name(), object, FOLLOWED).await?.into_iter().map(|id| changed(object, id)).collect();
+        let open = shares::followed(&mut tx, line.name(), object, &after.unwrap_or_default(), FOLLOWED).await?;
+        // The next of very many come with the next poll.
+        let (last, pause) = if open.len() < FOLLOWED { (None, FOLLOW_EVERY) } else { (open.last().map(|(share, _)| share.clone()), 1) };
+        let open: Vec<Raise> = open.into_iter().map(|(_, id)| changed(object, id)).collect();
         raised_more = open.len();
         dirty::raise(&mut tx, line.name(), &open, now).await?;
-        dirty::save_cursor(&mut tx, line.name(), &follow, None, now + FOLLOW_EVERY * line.poll_every()).await?;
+        dirty::save_cursor(&mut tx, line.name(), &follow, Some(last.unwrap_or_default()), now + pause * line.poll_every()).await?;
     }
     dirty::save_cursor(&mut tx, line.name(), object, reached, next).await?;
     tx.commit().await?;

@@ -1,4 +1,5 @@
 -- Version 1. One text for both engines: {int} and {strict} are filled in per engine.
+-- Keys begin with what tells rows apart: a batch then finds each of its rows, and never walks a connection's.
 -- Times are milliseconds since 1970 in UTC. Sealed columns hold vault texts. Hash columns hold keyed hashes.
 
 CREATE TABLE settings (
@@ -43,6 +44,7 @@ CREATE TABLE connections (
   epoch        TEXT,
   updated_at   {int} NOT NULL
 ) {strict};
+CREATE INDEX connections_paused ON connections (partner) WHERE state = 'paused';
 
 CREATE TABLE tokens (
   connection        TEXT PRIMARY KEY,
@@ -107,7 +109,7 @@ CREATE TABLE dirty (
   lease_until {int} NOT NULL,
   lease       TEXT,
   claims      {int} NOT NULL,
-  PRIMARY KEY (connection, object, remote_id)
+  PRIMARY KEY (remote_id, connection, object)
 ) {strict};
 CREATE INDEX dirty_due ON dirty (connection, due);
 
@@ -153,7 +155,7 @@ CREATE TABLE records (
   state      TEXT NOT NULL CHECK (state IN ('live', 'gone')),
   written    TEXT,
   seen_at    {int} NOT NULL,
-  PRIMARY KEY (connection, object, remote_id)
+  PRIMARY KEY (remote_id, connection, object)
 ) {strict};
 CREATE INDEX records_lead ON records (lead);
 
@@ -169,10 +171,9 @@ CREATE TABLE leads (
   version    {int} NOT NULL,
   taken_at   {int} NOT NULL,
   updated_at {int} NOT NULL,
-  UNIQUE (connection, object, remote_id)
+  UNIQUE (remote_id, connection, object)
 ) {strict};
 CREATE INDEX leads_person ON leads (person);
-CREATE INDEX leads_record ON leads (remote_id);
 CREATE INDEX leads_updated ON leads (updated_at);
 
 CREATE TABLE suppressions (
@@ -230,6 +231,8 @@ CREATE TABLE shares (
 CREATE INDEX shares_lead ON shares (lead);
 CREATE INDEX shares_person ON shares (person);
 CREATE INDEX shares_source ON shares (source, created_at);
+CREATE INDEX shares_followed ON shares (connection, id)
+  WHERE status IN ('delivered', 'acknowledged', 'accepted') AND progress NOT IN ('won', 'lost');
 CREATE INDEX shares_recipient ON shares (recipient, created_at);
 
 CREATE TABLE share_events (
@@ -303,17 +306,17 @@ CREATE TABLE remote_people (
   state      TEXT NOT NULL CHECK (state IN ('wanted', 'live', 'gone')),
   shadow     TEXT,
   landed_at  {int},
-  PRIMARY KEY (connection, person),
-  UNIQUE (connection, marker)
+  PRIMARY KEY (person, connection),
+  UNIQUE (marker, connection)
 ) {strict};
-CREATE UNIQUE INDEX remote_people_id ON remote_people (connection, object, remote_id) WHERE remote_id IS NOT NULL;
+CREATE UNIQUE INDEX remote_people_id ON remote_people (remote_id, connection, object) WHERE remote_id IS NOT NULL;
 
 CREATE TABLE remote_aliases (
   connection TEXT NOT NULL,
   object     TEXT NOT NULL,
   old_id     TEXT NOT NULL,
   new_id     TEXT NOT NULL,
-  PRIMARY KEY (connection, object, old_id)
+  PRIMARY KEY (old_id, connection, object)
 ) {strict};
 
 -- What we lately wrote over values of our own, by keyed hash: a field that goes back and forth shows here.

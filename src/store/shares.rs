@@ -248,15 +248,15 @@ pub async fn add_alias(tx: &mut Tx, connection: &str, object: &str, old_id: &str
     tx.exec(ADD_ALIAS, args![connection, object, old_id, new_id]).await.map(|_| ())
 }
 
-const FOLLOWED: &str = "SELECT remote_people.remote_id FROM remote_people
-  JOIN shares ON shares.connection = remote_people.connection AND shares.person = remote_people.person
-  WHERE remote_people.connection = $1 AND remote_people.object = $2 AND remote_people.state = 'live' AND remote_people.remote_id IS NOT NULL
-    AND shares.status IN ('delivered', 'acknowledged', 'accepted') AND shares.progress NOT IN ('won', 'lost')
-  ORDER BY remote_people.remote_id LIMIT $3";
+const FOLLOWED: &str = "SELECT shares.id, remote_people.remote_id FROM shares
+  JOIN remote_people ON remote_people.connection = shares.connection AND remote_people.person = shares.person
+  WHERE shares.connection = $1 AND shares.id > $4 AND shares.status IN ('delivered', 'acknowledged', 'accepted') AND shares.progress NOT IN ('won', 'lost')
+    AND remote_people.object = $2 AND remote_people.state = 'live' AND remote_people.remote_id IS NOT NULL
+  ORDER BY shares.id LIMIT $3";
 
-/// Records at a recipient whose fate is still open.
-pub async fn followed(tx: &mut Tx, connection: &str, object: &str, limit: usize) -> Result<Vec<String>> {
-    Ok(tx.rows::<(String,)>(FOLLOWED, args![connection, object, limit as i64]).await?.into_iter().map(|(id,)| id).collect())
+/// Records at a recipient whose fate is still open, after a share in the order of their ids: share and record.
+pub async fn followed(tx: &mut Tx, connection: &str, object: &str, after: &str, limit: usize) -> Result<Vec<(String, String)>> {
+    tx.rows(FOLLOWED, args![connection, object, limit as i64, after]).await
 }
 
 const LEDGER_ADD: &str = "INSERT INTO ledger (id, stream, at, kind, body) SELECT value ->> 0, value ->> 1, $2, value ->> 2, value ->> 3 FROM json_each(CAST($1 AS TEXT))";
