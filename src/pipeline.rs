@@ -109,8 +109,9 @@ async fn take_in(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping) -
 async fn keep(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, batch: &intake::read::Batch) -> Result<()> {
     let now = ctx.clock.now();
     let mut entries = Entries::default();
+    let sorted = intake::keep::sort(ctx, line, mapping, batch).await?;
     let mut tx = ctx.db.begin().await?;
-    let mut changes = intake::keep::keep(&mut tx, ctx, rules, line, mapping, batch, &mut entries).await?;
+    let mut changes = intake::keep::keep(&mut tx, ctx, rules, line, mapping, sorted, &mut entries).await?;
     changes.extend(follow::keep::keep(&mut tx, ctx, line, mapping, &batch.ours, &mut entries).await?);
     changes.extend(batch.untracked.iter().map(|(hint, reason)| Change::new(hint, ChangeOutcome::Untracked, *reason, None)));
     for hint in &batch.poison {

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::errors::{Error, Result};
 use crate::model::decision::{ExistingShare, Facts, Load, PartnerStanding, Standing, Suppression, SuppressionScope};
 use crate::model::{Lead, ShareStatus};
-use crate::people;
+use crate::people::Hashes;
 use crate::store::{Tx, loads, people as store};
 
 /// What stands, for a batch of people. Decisions made in the batch are added as they are made.
@@ -24,7 +24,7 @@ impl Stands {
     ///
     /// # Errors
     /// The store's.
-    pub async fn load(tx: &mut Tx, ctx: &Context, people_ids: &[&str], leads: &[&Lead], recipients: &BTreeSet<&str>) -> Result<Self> {
+    pub async fn load(tx: &mut Tx, ctx: &Context, people_ids: &[&str], hashes: &[&Hashes], recipients: &BTreeSet<&str>) -> Result<Self> {
         let now = ctx.clock.now();
         let ids = Value::from(people_ids.iter().map(|id| json!([id])).collect::<Vec<_>>());
         let mut shares = BTreeMap::<String, Vec<ExistingShare>>::new();
@@ -32,9 +32,8 @@ impl Stands {
             let status = ShareStatus::parse(&status).ok_or_else(|| Error::Unreadable { what: "a share's status".into() })?;
             shares.entry(person).or_default().push(ExistingShare { share_id, source, recipient, status, since });
         }
-        let hashes: Vec<String> =
-            leads.iter().flat_map(|lead| people::hashes(&ctx.vault, lead).suppressible).map(|(hash, _)| hash).collect();
-        let rows = store::suppressed(tx, &Value::from(hashes.iter().map(|h| json!([h])).collect::<Vec<_>>())).await?;
+        let hashes = hashes.iter().flat_map(|hashes| &hashes.suppressible).map(|(hash, _)| json!([hash]));
+        let rows = store::suppressed(tx, &Value::from(hashes.collect::<Vec<_>>())).await?;
         let suppressed = rows
             .into_iter()
             .map(|(hash, scope, reason, channels, since)| {
@@ -59,9 +58,9 @@ impl Stands {
     }
 
     /// The facts about one lead. `own` is the share that is judged again, if any.
-    pub fn facts(&self, ctx: &Context, source: &str, lead: &Lead, person: &str, own: Option<&str>) -> Facts {
+    pub fn facts(&self, ctx: &Context, source: &str, lead: &Lead, hashes: &Hashes, person: &str, own: Option<&str>) -> Facts {
         let shares = self.shares.get(person).cloned().unwrap_or_default();
-        let hashes = people::hashes(&ctx.vault, lead).suppressible;
+        let hashes = &hashes.suppressible;
         let standing = Standing {
             erased: false,
             suppressions: hashes.iter().filter_map(|(hash, _)| self.suppressed.get(hash).cloned()).collect(),

@@ -17,7 +17,7 @@ use crate::http::talk::{Ended, NoSink, drive};
 use crate::mapping::Mapping;
 use crate::model::field;
 use crate::model::{Lead, Progress, ShareStatus, Stand};
-use crate::people::{self, Keys};
+use crate::people::{self, Hashes, Keys};
 use crate::points;
 use crate::rules::Rules;
 use crate::shares::{move_shares, stand, tell_sharers};
@@ -30,7 +30,7 @@ use crate::store::{Tx, connections, leads};
 struct Loaded {
     shares: BTreeMap<String, Share>,
     remotes: BTreeMap<String, RemotePerson>,
-    leads: BTreeMap<String, (leads::StoredLead, Option<Lead>)>,
+    leads: BTreeMap<String, Option<(Lead, Hashes)>>,
     keys: Keys,
 }
 
@@ -47,7 +47,11 @@ async fn load(tx: &mut Tx, ctx: &Context, line: &Line, claimed: &[Delivery]) -> 
             Some(data) => keys.open::<Lead>(&stored.person, people::lead_place(&stored.id), data)?,
             None => None,
         };
-        opened.insert(stored.id.clone(), (stored, lead));
+        let lead = lead.map(|lead| {
+            let hashes = people::hashes(&ctx.vault, &lead);
+            (lead, hashes)
+        });
+        opened.insert(stored.id, lead);
     }
     Ok(Loaded { shares: found.into_iter().map(|share| (share.id.clone(), share)).collect(), remotes, leads: opened, keys })
 }
@@ -72,9 +76,9 @@ pub(super) async fn prepare(
     let mut tx = ctx.db.begin().await?;
     let loaded = load(&mut tx, ctx, line, &claimed).await?;
     let people: Vec<&str> = loaded.shares.values().map(|s| s.person.as_str()).collect();
-    let leads_now: Vec<&Lead> = loaded.leads.values().filter_map(|(_, lead)| lead.as_ref()).collect();
+    let hashes: Vec<&Hashes> = loaded.leads.values().flatten().map(|(_, hashes)| hashes).collect();
     let recipients = loaded.shares.values().map(|s| s.recipient.as_str()).collect();
-    let standing = Stands::load(&mut tx, ctx, &people, &leads_now, &recipients).await?;
+    let standing = Stands::load(&mut tx, ctx, &people, &hashes, &recipients).await?;
 
     let there: Vec<&str> = loaded.remotes.values().filter(|r| r.remote_id.is_some()).map(|r| r.person.as_str()).collect();
     let mut flips = Flips::load(&mut tx, ctx, line, &there).await?;
@@ -86,8 +90,8 @@ pub(super) async fn prepare(
         let from = stand(share)?;
         let recall = |reason: &str| Stand { status: ShareStatus::Recalled, reason: Some(reason.to_owned()), ..from.clone() };
         let remote = loaded.remotes.get(&share.person);
-        let lead = loaded.leads.get(&share.lead).and_then(|(_, lead)| lead.as_ref());
-        let (Some(lead), Some(remote)) = (lead, remote) else {
+        let lead = loaded.leads.get(&share.lead).and_then(Option::as_ref);
+        let (Some((lead, hashes)), Some(remote)) = (lead, remote) else {
             ends.push(json!([share.id, "ended", "erased"]));
             moved.push((share, recall("erased")));
             continue;
@@ -114,7 +118,7 @@ pub(super) async fn prepare(
             moved.push((share, Stand { status: ShareStatus::Returned, reason: Some("deleted_there".into()), ..from }));
             continue;
         }
-        let facts = standing.facts(ctx, &share.source, lead, &share.person, Some(&share.id));
+        let facts = standing.facts(ctx, &share.source, lead, hashes, &share.person, Some(&share.id));
         let verdict =
             decide::recheck(&decide::Inputs { program: &rules.program, facts: &facts }, &share.agreement, &share.agreement_version);
         let Some(agreement) = rules.program.agreements.get(&share.agreement).filter(|_| verdict.passed()) else {

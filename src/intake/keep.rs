@@ -41,6 +41,33 @@ struct Incoming<'a> {
     is_new: bool,
 }
 
+/// A record that was read, and what it is to us.
+pub struct Sorting<'a> {
+    hint: &'a Dirty,
+    record: &'a Record,
+    known: Option<KnownRecord>,
+    sorted: Sorted,
+}
+
+/// Maps what was read, outside any transaction: what is known of a record changes only under its hint's lease.
+///
+/// # Errors
+/// The store's.
+pub async fn sort<'a>(ctx: &Context, line: &Line, mapping: &Mapping, batch: &'a Batch) -> Result<Vec<Sorting<'a>>> {
+    if batch.source.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids = Value::from(batch.source.iter().map(|(d, _)| json!([d.remote_id])).collect::<Vec<_>>());
+    let known = leads::known(&ctx.db, line.name(), mapping.object(), &ids).await?;
+    let mut known: BTreeMap<String, KnownRecord> = known.into_iter().map(|r| (r.0.clone(), r)).collect();
+    let read = batch.source.iter().map(|(hint, record)| {
+        let known = known.remove(&record.id);
+        let sorted = sort_out(ctx, line, mapping, batch.share_from, hint, record, known.as_ref());
+        Sorting { hint, record, known, sorted }
+    });
+    Ok(read.collect())
+}
+
 /// Decides and keeps a batch of read records.
 ///
 /// # Errors
@@ -51,28 +78,22 @@ pub async fn keep(
     rules: &Rules,
     line: &Line,
     mapping: &Mapping,
-    batch: &Batch,
+    read: Vec<Sorting<'_>>,
     entries: &mut Entries,
 ) -> Result<Vec<Change>> {
-    let (read, share_from) = (&batch.source, batch.share_from);
     if read.is_empty() {
         return Ok(Vec::new());
     }
     let now = ctx.clock.now();
-    let ids = Value::from(read.iter().map(|(d, _)| json!([d.remote_id])).collect::<Vec<_>>());
-    let known: BTreeMap<String, KnownRecord> =
-        leads::records(tx, line.name(), mapping.object(), &ids).await?.into_iter().map(|r| (r.0.clone(), r)).collect();
-
     let (mut changes, mut incoming, mut records) = (Vec::new(), Vec::new(), Vec::new());
-    for (hint, record) in read {
-        let known = known.get(&record.id);
-        match sort_out(ctx, line, mapping, share_from, hint, record, known) {
-            Sorted::Lead(lead, content) => {
-                let hashes = people::hashes(&ctx.vault, &lead);
+    for Sorting { hint, record, known, sorted } in read {
+        let known = known.as_ref();
+        match sorted {
+            Sorted::Lead(lead, hashes, content) => {
                 let lead_id = known.and_then(|k| k.3.clone());
                 let is_new = lead_id.is_none();
                 let id = lead_id.unwrap_or_else(|| ctx.clock.id());
-                incoming.push(Incoming { hint, record, lead: *lead, hashes, content, id, person: String::new(), is_new });
+                incoming.push(Incoming { hint, record, lead: *lead, hashes: *hashes, content, id, person: String::new(), is_new });
             }
             Sorted::Ended(outcome, reason) => {
                 let gone = record.state != State::Live;
@@ -109,7 +130,7 @@ pub async fn keep(
 }
 
 enum Sorted {
-    Lead(Box<Lead>, String),
+    Lead(Box<Lead>, Box<Hashes>, String),
     Ended(ChangeOutcome, String),
     OursUnknown(String),
 }
@@ -170,7 +191,8 @@ fn sort_out(
             known.1 != record.version && written.is_some_and(|w| w.iter().all(|(name, value)| record.fields.get(name) == Some(value)));
         return if echo { end(ChangeOutcome::Echo, "our_own_news") } else { end(ChangeOutcome::Unchanged, "nothing_that_we_map") };
     }
-    Sorted::Lead(lead, content)
+    let hashes = Box::new(people::hashes(&ctx.vault, &lead));
+    Sorted::Lead(lead, hashes, content)
 }
 
 /// `invalid: email (malformed)`: fields and codes, never values.
@@ -242,9 +264,9 @@ async fn decide_all(
 ) -> Result<()> {
     let now = ctx.clock.now();
     let people: Vec<&str> = incoming.iter().map(|i| i.person.as_str()).collect();
-    let leads_now: Vec<&Lead> = incoming.iter().map(|i| &i.lead).collect();
+    let hashes: Vec<&Hashes> = incoming.iter().map(|i| &i.hashes).collect();
     let candidates = rules.program.from_source(line.partner()).map(|entry| entry.recipient()).collect();
-    let mut standing = Stands::load(tx, ctx, &people, &leads_now, &candidates).await?;
+    let mut standing = Stands::load(tx, ctx, &people, &hashes, &candidates).await?;
     let known_leads = Value::from(incoming.iter().filter(|i| !i.is_new).map(|i| json!([i.id])).collect::<Vec<_>>());
     let mut stored = BTreeMap::<String, Vec<Share>>::new();
     for share in shares::by_lead(tx, &known_leads).await? {
@@ -268,7 +290,7 @@ async fn decide_all(
             // Already shared: its copies follow, or are taken back when a gate no longer holds.
             let mut outcome = (ChangeOutcome::Updated, "copies_follow".to_owned());
             for share in running {
-                let facts = standing.facts(ctx, line.partner(), &item.lead, &item.person, Some(&share.id));
+                let facts = standing.facts(ctx, line.partner(), &item.lead, &item.hashes, &item.person, Some(&share.id));
                 let inputs = decide::Inputs { program: &rules.program, facts: &facts };
                 let verdict = decide::recheck(&inputs, &share.agreement, &share.agreement_version);
                 if verdict.passed() || !verdict.takes_back() {
@@ -284,7 +306,7 @@ async fn decide_all(
             changes.push(Change::new(item.hint, outcome.0, outcome.1, Some(item.id.clone())));
             continue;
         }
-        let facts = standing.facts(ctx, line.partner(), &item.lead, &item.person, None);
+        let facts = standing.facts(ctx, line.partner(), &item.lead, &item.hashes, &item.person, None);
         let mut decision = decide::decide(&decide::Inputs { program: &rules.program, facts: &facts });
         let decision_id = ctx.clock.id();
         let mut change = Change::new(item.hint, decision.outcome, decision.reason.clone(), Some(item.id.clone()));

@@ -17,6 +17,11 @@ pub async fn records(tx: &mut Tx, connection: &str, object: &str, ids: &Value) -
     tx.rows(RECORDS, args![connection, object, ids.clone()]).await
 }
 
+/// The same, outside any transaction.
+pub async fn known(db: &Db, connection: &str, object: &str, ids: &Value) -> Result<Vec<KnownRecord>> {
+    db.rows(RECORDS, args![connection, object, ids.clone()]).await
+}
+
 const SAVE_RECORDS: &str = "INSERT INTO records (connection, object, remote_id, version, content, lead, state, seen_at)
   SELECT $1, $2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, $4 FROM json_each(CAST($3 AS TEXT)) WHERE true
   ON CONFLICT (connection, object, remote_id) DO UPDATE SET version = excluded.version, content = excluded.content,

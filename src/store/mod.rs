@@ -168,11 +168,13 @@ impl Db {
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
                 .foreign_keys(true)
-                .pragma("wal_autocheckpoint", "1000")
+                // What a savepoint must be able to put back stays in memory: it is gone at the commit anyway.
+                .pragma("temp_store", "memory")
+                .pragma("wal_autocheckpoint", "4000")
                 .busy_timeout(std::time::Duration::from_secs(20))
                 .statement_cache_capacity(400)
                 .disable_statement_logging();
-            let write = Writer::open(&options).await?;
+            let write = Writer::open(&options.clone().pragma("cache_size", "-24000")).await?;
             let read = SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(false)).await?;
             Self::Sqlite { read, write }
         };

@@ -79,7 +79,10 @@ async fn no_statement_on_a_leads_way_reads_a_whole_table() {
     let (Db::Sqlite { read, .. }, Db::Postgres(pool)) = (&sqlite, &postgres) else { panic!("one of each") };
     let mut server = pool.acquire().await.unwrap();
     // Small tables are read whole whatever the indexes: what is asked here is whether there is another way.
-    sqlx::raw_sql("SET enable_seqscan = off; SET enable_material = off; SET plan_cache_mode = force_generic_plan").execute(&mut *server).await.unwrap();
+    sqlx::raw_sql("SET enable_seqscan = off; SET enable_material = off; SET plan_cache_mode = force_generic_plan")
+        .execute(&mut *server)
+        .await
+        .unwrap();
     let mut slow = Vec::new();
     for (name, sql) in statements() {
         if MAY_SCAN.iter().any(|(may, _)| name.starts_with(may)) {
@@ -114,13 +117,16 @@ async fn no_statement_on_a_leads_way_reads_a_whole_table() {
 
 /// Whether SQLite reads a table of ours from end to end, or reads a batch again for each row of one.
 fn walks(plan: &[String]) -> bool {
-    let own = |step: &&String| (step.starts_with("SCAN") || step.starts_with("SEARCH")) && !step.contains("VIRTUAL TABLE") && !step.contains("SUBQUERY");
+    let own = |step: &&String| {
+        (step.starts_with("SCAN") || step.starts_with("SEARCH")) && !step.contains("VIRTUAL TABLE") && !step.contains("SUBQUERY")
+    };
     let scans = plan.iter().filter(own).any(|step| {
         step.starts_with("SCAN") && !["SCAN waits", "SCAN CONSTANT", "SCAN (", "SCAN near"].iter().any(|fine| step.starts_with(fine))
     });
     // A batch that is joined comes first; one in a list (`IN`) is read once.
     let mut joined = plan.iter().take_while(|step| !step.contains("SUBQUERY"));
-    let batch_inside = joined.clone().any(|step| step.contains("VIRTUAL TABLE")) && joined.next().is_some_and(|first| !first.contains("VIRTUAL TABLE"));
+    let batch_inside =
+        joined.clone().any(|step| step.contains("VIRTUAL TABLE")) && joined.next().is_some_and(|first| !first.contains("VIRTUAL TABLE"));
     scans || batch_inside
 }
 
