@@ -20,7 +20,7 @@ const DELIVERIES: &str = "WITH RECURSIVE waits (connection) AS (
   SELECT connection FROM waits WHERE connection IS NOT NULL
     AND EXISTS (SELECT 1 FROM deliveries WHERE deliveries.connection = waits.connection AND deliveries.way IN ('out', 'back') AND deliveries.lane IN (0, 1, 2, 3)
       AND deliveries.due <= $1 AND deliveries.state = 'open' AND deliveries.wanted_version > deliveries.done_version)";
-const POLLS: &str = "SELECT DISTINCT cursors.connection FROM cursors JOIN connections ON connections.name = cursors.connection
+const POLLS: &str = "SELECT cursors.connection FROM cursors JOIN connections ON connections.name = cursors.connection
   WHERE cursors.next_poll_at <= $1 AND cursors.object NOT LIKE 'follow %' AND connections.state = 'connected'";
 
 /// The connections for which a hint, a delivery or a poll is due, by name. What is claimed is due again when its lease ends.

@@ -68,6 +68,7 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ("ledger.rs: WAITING", "what waits to be sealed, by its partial index"),
     ("ledger.rs: CHECKPOINTS", "`ledger verify`"),
     ("mod.rs: CURRENT", "one row, at start"),
+    ("people.rs: PAUSED", "the partial index of paused connections alone"),
 ];
 
 // Breaks when a statement on a lead's way reads a table from end to end, or a batch once for every row of a table.
@@ -121,7 +122,8 @@ fn walks(plan: &[String]) -> bool {
         (step.starts_with("SCAN") || step.starts_with("SEARCH")) && !step.contains("VIRTUAL TABLE") && !step.contains("SUBQUERY")
     };
     let scans = plan.iter().filter(own).any(|step| {
-        step.starts_with("SCAN") && !["SCAN waits", "SCAN CONSTANT", "SCAN (", "SCAN near"].iter().any(|fine| step.starts_with(fine))
+        step.starts_with("SCAN")
+            && !["SCAN waits", "SCAN CONSTANT", "SCAN (", "SCAN near", "SCAN item", "SCAN picked"].iter().any(|fine| step.starts_with(fine))
     });
     // A batch that is joined comes first; one in a list (`IN`) is read once.
     let mut joined = plan.iter().take_while(|step| !step.contains("SUBQUERY"));
