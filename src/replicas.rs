@@ -228,8 +228,10 @@ impl Member {
             let state = self.state();
             let alive: BTreeSet<&str> = state.live.iter().map(|r| r.0.as_str()).collect();
             let takers: Vec<&str> = state.live.iter().filter(|r| r.4 == 0).map(|r| r.0.as_str()).collect();
-            let owned: Vec<(&str, Option<&str>)> =
+            let mut owned: Vec<(&str, Option<&str>)> =
                 owners.iter().map(|o| (o.0.as_str(), o.1.as_deref().filter(|owner| alive.contains(owner)))).collect();
+            // What has a turn now comes first, for the last are given back: a slow vendor would hold that up.
+            owned.sort_by_key(|(name, _)| !state.busy.contains(*name));
             let ours: BTreeSet<&str> = owned.iter().filter(|o| o.1 == Some(id)).map(|o| o.0).collect();
             let gone: Vec<String> = state.held.iter().filter(|name| !ours.contains(name.as_str())).cloned().collect();
             (share_out(id, &takers, &owned), gone, state.stopping)

@@ -265,7 +265,7 @@ async fn decide_all(
     let now = ctx.clock.now();
     let people: Vec<&str> = incoming.iter().map(|i| i.person.as_str()).collect();
     let hashes: Vec<&Hashes> = incoming.iter().map(|i| &i.hashes).collect();
-    let candidates = rules.program.from_source(line.partner()).map(|entry| entry.recipient()).collect();
+    let candidates = rules.program.recipients_of(line.partner()).collect();
     let mut standing = Stands::load(tx, ctx, &people, &hashes, &candidates).await?;
     let known_leads = Value::from(incoming.iter().filter(|i| !i.is_new).map(|i| json!([i.id])).collect::<Vec<_>>());
     let mut stored = BTreeMap::<String, Vec<Share>>::new();

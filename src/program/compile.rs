@@ -137,6 +137,11 @@ pub struct Program {
 }
 
 impl Program {
+    /// The partners that a source's leads may go to.
+    pub fn recipients_of<'a>(&'a self, source: &'a str) -> impl Iterator<Item = &'a str> {
+        self.from_source(source).map(Entry::recipient)
+    }
+
     /// The agreements in which a partner is the source, by id.
     pub fn from_source<'a>(&'a self, source: &str) -> impl Iterator<Item = &'a Entry> + use<'a> {
         self.by_source.get(source).into_iter().flatten().filter_map(|id| self.agreements.get(id))
