@@ -77,7 +77,9 @@ pub(super) async fn prepare(
         prepared.into_iter().partition(|p| p.about.remote_id.as_ref().is_none_or(|id| seen.insert(id.clone())));
     let wait = Value::from(rest.iter().map(|p| json!([p.delivery.share, now, p.delivery.attempts, Value::Null])).collect::<Vec<_>>());
     deliveries::later(&mut tx, "back", lease, &wait).await?;
-    deliveries::done(&mut tx, "back", lease, &Value::from(done), now).await?;
+    let done = Value::from(done);
+    deliveries::done(&mut tx, "back", lease, &done, now).await?;
+    deliveries::settled(&mut tx, "back", &done).await?;
     deliveries::end(&mut tx, "back", &Value::from(ends)).await?;
     let held = Value::from(first.iter().map(|p| json!([p.delivery.share])).collect::<Vec<_>>());
     if deliveries::still_held(&mut tx, "back", lease, &held, now + 60_000).await?.len() != first.len() {

@@ -191,6 +191,8 @@ pub(super) async fn prepare(
     if !done.is_empty() {
         let rows = Value::from(done.iter().map(|(d, _)| json!([d.share, d.version])).collect::<Vec<_>>());
         deliveries::done(&mut tx, "out", lease, &rows, now).await?;
+        // What an earlier try left in doubt is there: nothing of it is open any more.
+        deliveries::settled(&mut tx, "out", &rows).await?;
         super::finish::first_delivered(&mut tx, ctx, line, &done.iter().map(|(_, s)| *s).collect::<Vec<_>>(), &mut entries).await?;
     }
     let held = Value::from(prepared.iter().map(|p| json!([p.delivery.share])).collect::<Vec<_>>());
