@@ -74,8 +74,10 @@ const CONNECTED: &str = "UPDATE connections SET state = 'connected', state_reaso
   base_url = COALESCE($3, base_url), external_id = COALESCE($4, external_id), scopes = $5, share_from = COALESCE(share_from, $6)
   WHERE name = $1";
 
-/// Marks a connection as connected. `share_from` is kept when it was set before: reconnecting
-/// neither loses nor widens anything.
+const POLL_NOW: &str = "UPDATE cursors SET next_poll_at = $2 WHERE connection = $1 AND next_poll_at > $2";
+
+/// Marks a connection as connected; its polls, which waited for that, are due. `share_from` is kept when it was set before:
+/// reconnecting neither loses nor widens anything.
 pub async fn connected(
     tx: &mut Tx,
     name: &str,
@@ -85,7 +87,8 @@ pub async fn connected(
     share_from: Millis,
     now: Millis,
 ) -> Result<()> {
-    tx.exec(CONNECTED, args![name, now, base_url, external_id, serde_json::json!(scopes), share_from]).await.map(|_| ())
+    tx.exec(CONNECTED, args![name, now, base_url, external_id, serde_json::json!(scopes), share_from]).await?;
+    tx.exec(POLL_NOW, args![name, now]).await.map(|_| ())
 }
 
 const MENDED: &str = "UPDATE connections SET state = 'connected', state_reason = NULL, updated_at = $2
