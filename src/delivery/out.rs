@@ -23,6 +23,7 @@ use crate::rules::Rules;
 use crate::shares::{move_shares, stand, tell_sharers};
 use crate::standing::Stands;
 use crate::store::deliveries::{self, Delivery};
+use crate::store::dirty::{self, Raise};
 use crate::store::shares::{self, RemotePerson, Share};
 use crate::store::{Tx, connections, leads};
 
@@ -84,7 +85,7 @@ pub(super) async fn prepare(
     let mut flips = Flips::load(&mut tx, ctx, line, &there).await?;
 
     let (mut prepared, mut moved, mut done, mut ends, mut intents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut waiting, mut unsettled) = (Vec::new(), Vec::new());
+    let (mut waiting, mut unsettled, mut again) = (Vec::new(), Vec::new(), Vec::new());
     for delivery in claimed {
         let Some(share) = loaded.shares.get(&delivery.share) else { continue };
         let from = stand(share)?;
@@ -140,8 +141,16 @@ pub(super) async fn prepare(
                 continue;
             }
             let reason = verdict.first_failure().map_or("agreement.gone", |f| f.code.as_str()).to_owned();
-            ends.push(json!([share.id, "ended", reason]));
             moved.push((share, recall(&reason)));
+            if !verdict.takes_back() {
+                // Nobody said no: what is in force now may let it go after all.
+                again.extend(loaded.leads.get(&share.lead).map(|(stored, _)| stored));
+            } else if delivery.intent.is_some() && remote.remote_id.is_none() {
+                // It may be there: looked for, and then taken back.
+                unsettled.push(delivery);
+                continue;
+            }
+            ends.push(json!([share.id, "ended", reason]));
             continue;
         };
         let allowed = decide::payload(&agreement.agreement, lead, &verdict, from.status >= ShareStatus::Delivered);
@@ -184,6 +193,7 @@ pub(super) async fn prepare(
     points::at("delivery.checked").await;
     flips.keep(&mut tx, ctx, line).await?;
     move_shares(&mut tx, ctx, &moved, "gates", &mut entries).await?;
+    decide_again(&mut tx, &again, now).await?;
     tell_sharers(&mut tx, ctx, &moved.iter().map(|(share, _)| *share).collect::<Vec<_>>()).await?;
     if !ends.is_empty() {
         deliveries::end(&mut tx, "out", &Value::from(ends)).await?;
@@ -206,6 +216,19 @@ pub(super) async fn prepare(
     tx.commit().await?;
     points::at("delivery.intended").await;
     Ok((prepared, unsettled, now))
+}
+
+/// Leads are read and decided once more, though nothing about them has changed.
+async fn decide_again(tx: &mut Tx, again: &[&leads::StoredLead], now: Millis) -> Result<()> {
+    if again.is_empty() {
+        return Ok(());
+    }
+    leads::forget_content(tx, &Value::from(again.iter().map(|lead| json!([lead.id])).collect::<Vec<_>>())).await?;
+    for lead in again {
+        let hint = Raise { object: lead.object.clone(), remote_id: lead.remote_id.clone(), kind: "changed", detail: None };
+        dirty::raise(tx, &lead.connection, &[hint], now).await?;
+    }
+    Ok(())
 }
 
 /// What we have written into a person's record so far.

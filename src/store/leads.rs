@@ -32,6 +32,13 @@ pub async fn save_records(tx: &mut Tx, connection: &str, object: &str, rows: &Va
     tx.exec(SAVE_RECORDS, args![connection, object, rows.clone(), now]).await.map(|_| ())
 }
 
+const FORGET_CONTENT: &str = "UPDATE records SET content = '' WHERE lead IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
+
+/// The records of leads (`[[lead], …]`) count as changed the next time that they are read.
+pub async fn forget_content(tx: &mut Tx, leads: &Value) -> Result<()> {
+    tx.exec(FORGET_CONTENT, args![leads.clone()]).await.map(|_| ())
+}
+
 const WRITTEN: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id, value ->> 1 AS written FROM json_each(CAST($3 AS TEXT)))
   UPDATE records SET written = item.written FROM item
   WHERE records.connection = $1 AND records.object = $2 AND records.remote_id = item.id";
