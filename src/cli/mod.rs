@@ -143,6 +143,9 @@ enum Command {
         /// Most days that pass before the faults stop.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=30))]
         days: u16,
+        /// Ends with the first seed that breaks something.
+        #[arg(long)]
+        until_broken: bool,
         /// Prints everything that happens.
         #[arg(long)]
         loud: bool,
@@ -165,10 +168,10 @@ fn print(text: &str) {
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Command::Simulate { seed, seeds, leads, days, loud } = cli.command {
+    if let Command::Simulate { seed, seeds, leads, days, until_broken, loud } = cli.command {
         // Each thread of it has a runtime of its own.
         let options = Options { leads: usize::from(leads), days: u32::from(days), loud };
-        return ended(simulate::simulate(seed, seeds, options, cli.json));
+        return ended(simulate::simulate(seed, seeds, until_broken, options, cli.json));
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -10,8 +10,8 @@ use serde_json::json;
 use crate::errors::{Error, Result};
 use crate::simulate::{Options, Outcome, Player};
 
-/// Plays so many seeds from `seed` on; answers whether nothing was broken.
-pub fn simulate(seed: u64, seeds: u64, options: Options, json: bool) -> Result<bool> {
+/// Plays so many seeds from `seed` on, or until one breaks something; answers whether nothing was broken.
+pub fn simulate(seed: u64, seeds: u64, until_broken: bool, options: Options, json: bool) -> Result<bool> {
     let bar = if json || options.loud || seeds == 1 || !std::io::stderr().is_terminal() {
         ProgressBar::hidden()
     } else {
@@ -27,7 +27,7 @@ pub fn simulate(seed: u64, seeds: u64, options: Options, json: bool) -> Result<b
         let mut player = Player::new(&name, options)?;
         loop {
             let mine = next.fetch_add(1, Ordering::SeqCst);
-            if mine >= seed + seeds || (bad.load(Ordering::SeqCst) > 0 && !json) {
+            if mine >= seed + seeds || (until_broken && bad.load(Ordering::SeqCst) > 0) {
                 return Ok(());
             }
             let outcome = player.play(mine)?;
