@@ -46,7 +46,7 @@ pub async fn run(command: Command, config: &Path, json: bool) -> Result<bool> {
             Ok(true)
         }
         Command::Test { files } => test(&files, config, json),
-        Command::Lint { files, live } => lint(&files, live.as_deref(), config, json).await,
+        Command::Lint { files, live } => Box::pin(lint(&files, live.as_deref(), config, json)).await,
         Command::Describe { connection, object } => {
             let fields = describe(&connection, object.as_deref(), config).await?;
             if json {

@@ -31,7 +31,7 @@ use crate::store::{Tx, connections, leads};
 struct Loaded {
     shares: BTreeMap<String, Share>,
     remotes: BTreeMap<String, RemotePerson>,
-    leads: BTreeMap<String, Option<(Lead, Hashes)>>,
+    leads: BTreeMap<String, (leads::StoredLead, Option<(Lead, Hashes)>)>,
     keys: Keys,
 }
 
@@ -52,7 +52,7 @@ async fn load(tx: &mut Tx, ctx: &Context, line: &Line, claimed: &[Delivery]) -> 
             let hashes = people::hashes(&ctx.vault, &lead);
             (lead, hashes)
         });
-        opened.insert(stored.id, lead);
+        opened.insert(stored.id.clone(), (stored, lead));
     }
     Ok(Loaded { shares: found.into_iter().map(|share| (share.id.clone(), share)).collect(), remotes, leads: opened, keys })
 }
@@ -77,7 +77,7 @@ pub(super) async fn prepare(
     let mut tx = ctx.db.begin().await?;
     let loaded = load(&mut tx, ctx, line, &claimed).await?;
     let people: Vec<&str> = loaded.shares.values().map(|s| s.person.as_str()).collect();
-    let hashes: Vec<&Hashes> = loaded.leads.values().flatten().map(|(_, hashes)| hashes).collect();
+    let hashes: Vec<&Hashes> = loaded.leads.values().filter_map(|(_, lead)| lead.as_ref()).map(|(_, hashes)| hashes).collect();
     let recipients = loaded.shares.values().map(|s| s.recipient.as_str()).collect();
     let standing = Stands::load(&mut tx, ctx, &people, &hashes, &recipients).await?;
 
@@ -91,7 +91,7 @@ pub(super) async fn prepare(
         let from = stand(share)?;
         let recall = |reason: &str| Stand { status: ShareStatus::Recalled, reason: Some(reason.to_owned()), ..from.clone() };
         let remote = loaded.remotes.get(&share.person);
-        let lead = loaded.leads.get(&share.lead).and_then(Option::as_ref);
+        let lead = loaded.leads.get(&share.lead).and_then(|(_, lead)| lead.as_ref());
         let (Some((lead, hashes)), Some(remote)) = (lead, remote) else {
             ends.push(json!([share.id, "ended", "erased"]));
             moved.push((share, recall("erased")));
