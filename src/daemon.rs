@@ -64,7 +64,7 @@ pub async fn build_on(config: &Config, clock: &Clock, db: Db, transport: Transpo
     let vault = Arc::new(config.vault()?);
     check_keys(&db, &vault).await?;
     let Published { rules, diagnostics, .. } = publish::publish(&db, clock, config).await?;
-    assemble(config, clock, db, vault, transport, rules, diagnostics).await
+    Box::pin(assemble(config, clock, db, vault, transport, rules, diagnostics)).await
 }
 
 /// The same for commands that only look: the files are read and not put in force.
@@ -77,7 +77,7 @@ pub async fn look(config: &Config, clock: &Clock) -> Result<Built> {
     check_keys(&db, &vault).await?;
     let folders = publish::read(config);
     let diagnostics = folders.diagnostics.clone();
-    assemble(config, clock, db, vault, Transport::default(), folders.into_rules(), diagnostics).await
+    Box::pin(assemble(config, clock, db, vault, Transport::default(), folders.into_rules(), diagnostics)).await
 }
 
 async fn assemble(
@@ -196,7 +196,7 @@ pub async fn drain(ctx: &Context, signer: &Signer) -> Result<usize> {
     loop {
         let mut worked = false;
         for line in ctx.lines.values().filter(|line| line.fence().holds(&ctx.clock)) {
-            worked |= pipeline::turn(ctx, line).await?;
+            worked |= Box::pin(pipeline::turn(ctx, line)).await?;
         }
         sealer::run_once(ctx, signer).await?;
         if !worked {
@@ -286,7 +286,7 @@ pub async fn work(ctx: Arc<Context>, signer: Signer, name: String, stop: Cancell
 
 async fn take_turn(ctx: Arc<Context>, name: String) -> bool {
     let Some(line) = ctx.lines.get(&name) else { return false };
-    pipeline::turn(&ctx, line).await.unwrap_or_else(|error| {
+    Box::pin(pipeline::turn(&ctx, line)).await.unwrap_or_else(|error| {
         tracing::error!(connection = name, %error, "a turn failed; tried again");
         false
     })
