@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use crate::context::Context;
 use crate::http::line::Line;
 use crate::points;
+use crate::store::connections;
 use crate::store::dirty::Raise;
 
 /// Which address a webhook came to.
@@ -50,6 +51,20 @@ pub async fn accept(ctx: &Context, at: &Where, raw: &RawRequest) -> Result<Reply
         crate::metrics::webhook(first.connector_name(), "refused");
         tracing::warn!(connector = first.connector_name(), reason = %refused, "webhook refused");
     })?;
+    let unknown = |line: &&Line| incoming.hints.iter().all(|hint| hint.account != line.account().external_id);
+    if matches!(at, Where::App(_)) && !incoming.hints.iter().all(|hint| lines.iter().any(|line| line.account().external_id == hint.account))
+    {
+        // Another replica may have connected the account since we looked.
+        for line in lines.iter().filter(|line| unknown(line)) {
+            let stored = connections::one(&ctx.db, line.name()).await.map_err(|error| {
+                tracing::error!(%error, "a webhook's account could not be looked up");
+                NotTaken::NotKept
+            })?;
+            if let Some(stored) = &stored {
+                line.learn(stored);
+            }
+        }
+    }
     let mut raised = Vec::<(String, Raise)>::new();
     for hint in incoming.hints {
         let line = match at {

@@ -127,7 +127,8 @@ fn walks(plan: &[String]) -> bool {
             && !["SCAN waits", "SCAN CONSTANT", "SCAN (", "SCAN near", "SCAN item", "SCAN picked"].iter().any(|fine| step.starts_with(fine))
     });
     // A batch that is joined comes first; one in a list (`IN`) is read once.
-    let mut joined = plan.iter().take_while(|step| !step.contains("SUBQUERY"));
+    let reads = |step: &&String| step.starts_with("SCAN") || step.starts_with("SEARCH");
+    let mut joined = plan.iter().take_while(|step| !step.contains("SUBQUERY")).filter(reads);
     let batch_inside =
         joined.clone().any(|step| step.contains("VIRTUAL TABLE")) && joined.next().is_some_and(|first| !first.contains("VIRTUAL TABLE"));
     scans || batch_inside
