@@ -1,11 +1,14 @@
 //! Webhooks: verified on raw bytes, turned into hints, answered after one commit and before any work.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use leadshare_connectors::sdk::{Hint, HintKind, RawRequest, Refused, Reply, WebhookKey};
 use secrecy::ExposeSecret;
+use serde_json::{Value, json};
 
 use crate::context::Context;
+use crate::errors::Result;
 use crate::http::line::Line;
 use crate::points;
 use crate::store::connections;
@@ -51,19 +54,11 @@ pub async fn accept(ctx: &Context, at: &Where, raw: &RawRequest) -> Result<Reply
         crate::metrics::webhook(first.connector_name(), "refused");
         tracing::warn!(connector = first.connector_name(), reason = %refused, "webhook refused");
     })?;
-    let unknown = |line: &&Line| incoming.hints.iter().all(|hint| hint.account != line.account().external_id);
-    if matches!(at, Where::App(_)) && !incoming.hints.iter().all(|hint| lines.iter().any(|line| line.account().external_id == hint.account))
-    {
-        // Another replica may have connected the account since we looked.
-        for line in lines.iter().filter(|line| unknown(line)) {
-            let stored = connections::one(&ctx.db, line.name()).await.map_err(|error| {
-                tracing::error!(%error, "a webhook's account could not be looked up");
-                NotTaken::NotKept
-            })?;
-            if let Some(stored) = &stored {
-                line.learn(stored);
-            }
-        }
+    if matches!(at, Where::App(_)) {
+        meet(ctx, &lines, &incoming.hints).await.map_err(|error| {
+            tracing::error!(%error, "a webhook's account could not be looked up");
+            NotTaken::NotKept
+        })?;
     }
     let mut raised = Vec::<(String, Raise)>::new();
     for hint in incoming.hints {
@@ -94,6 +89,22 @@ pub async fn accept(ctx: &Context, at: &Where, raw: &RawRequest) -> Result<Reply
     points::at("webhook.kept").await;
     ctx.wake.these(raised.into_iter().map(|(connection, _)| connection));
     Ok(incoming.reply)
+}
+
+/// Learns of accounts that another replica has connected since we looked. One that nobody connected costs one statement.
+async fn meet(ctx: &Context, lines: &[&Line], hints: &[Hint]) -> Result<()> {
+    let known: BTreeSet<String> = lines.iter().filter_map(|line| line.account().external_id).collect();
+    let strange: BTreeSet<&String> = hints.iter().filter_map(|hint| hint.account.as_ref()).filter(|a| !known.contains(*a)).collect();
+    if strange.is_empty() {
+        return Ok(());
+    }
+    let accounts = Value::from(strange.into_iter().map(|account| json!([account])).collect::<Vec<_>>());
+    for stored in connections::of_accounts(&ctx.db, &accounts).await? {
+        if let Some(line) = lines.iter().find(|line| line.name() == stored.name) {
+            line.learn(&stored);
+        }
+    }
+    Ok(())
 }
 
 fn keys(at: &Where, lines: &[&Line]) -> Vec<WebhookKey> {

@@ -63,6 +63,14 @@ pub async fn one(db: &Db, name: &str) -> Result<Option<Connection>> {
     Ok(db.row::<Row>(ONE, args![name]).await?.map(connection))
 }
 
+const OF_ACCOUNTS: &str = "SELECT name, partner, connector, state, state_reason, base_url, external_id, scopes, share_from, clock_offset
+  FROM connections WHERE external_id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
+
+/// The connections of these accounts (`[[vendor's account id], …]`).
+pub async fn of_accounts(db: &Db, accounts: &serde_json::Value) -> Result<Vec<Connection>> {
+    Ok(db.rows::<Row>(OF_ACCOUNTS, args![accounts.clone()]).await?.into_iter().map(connection).collect())
+}
+
 const SET_STATE: &str = "UPDATE connections SET state = $2, state_reason = $3, updated_at = $4 WHERE name = $1";
 
 /// Moves a connection to a state.

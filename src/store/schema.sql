@@ -44,6 +44,7 @@ CREATE TABLE connections (
   epoch        TEXT,
   updated_at   {int} NOT NULL
 ) {strict};
+CREATE INDEX connections_account ON connections (external_id);
 CREATE INDEX connections_paused ON connections (partner) WHERE state = 'paused';
 
 CREATE TABLE tokens (

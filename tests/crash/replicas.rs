@@ -33,7 +33,6 @@ fn used(samples: &[(Millis, u64)], from: Millis, until: Millis) -> (u64, u64) {
 
 // Breaks when the death of a replica loses or doubles a lead, or replicas together ask for too much or use too little.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes: tests/crash/run runs it"]
 async fn three_replicas_one_killed_every_few_seconds() {
     let seconds = number("CRASH_REPLICA_SECONDS").unwrap_or(20);
     let seed = number("CRASH_SEED").unwrap_or_else(|| Clock::system().now() as u64);

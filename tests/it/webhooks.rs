@@ -1,12 +1,14 @@
 //! Webhooks as the vendors send them, over HTTP, at the daemon's own router.
 
-use leadshare_connectors::sdk::{OutgoingWebhook, signature};
+use leadshare_connectors::sdk::{Method, OutgoingWebhook, RawRequest, signature};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::support::world::{Engine, PLAIN, World, text};
 use leadshare::clock::MINUTE;
-use leadshare::store::views;
+use leadshare::intake::webhook::{Where, accept};
+use leadshare::store::{connections, views};
+use leadshare::{args, daemon};
 
 fn path(world: &World, hook: &OutgoingWebhook) -> String {
     hook.url.strip_prefix(&format!("http://{}", world.stage.web)).unwrap().to_owned()
@@ -58,6 +60,22 @@ async fn forged_and_rewritten_webhooks_are_refused() {
         assert_eq!(send(&world, &OutgoingWebhook { headers, ..hook.clone() }).await, 401);
         assert_eq!(world.hints().await, 0);
         assert!((200..300).contains(&send(&world, &hook).await));
+        assert_eq!(world.hints().await, 1);
+    }
+}
+
+// Breaks when a replica answers 2xx to webhooks of an account that another one connected since it started, and drops them.
+#[tokio::test]
+async fn a_replica_knows_accounts_that_another_one_connected() {
+    const SET: &str = "UPDATE connections SET external_id = $2 WHERE name = $1";
+    for engine in Engine::BOTH {
+        let (world, _, hook) = told(engine).await;
+        let account = connections::one(&world.ctx.db, "northwind").await.unwrap().unwrap().external_id;
+        world.ctx.db.exec(SET, args!["northwind", None::<String>]).await.unwrap();
+        let other = daemon::build(&world.config, &world.clock).await.unwrap().ctx;
+        world.ctx.db.exec(SET, args!["northwind", account]).await.unwrap();
+        let raw = RawRequest { method: Method::Post, url: hook.url.clone(), headers: hook.headers.clone(), body: hook.body.clone() };
+        accept(&other, &Where::App("hubspot".into()), &raw).await.unwrap();
         assert_eq!(world.hints().await, 1);
     }
 }
