@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use leadshare_connectors::sdk::{Record, State};
 use serde_json::{Value, json};
 
+use super::noes::{self, Again, No};
 use super::read::Batch;
 use crate::change::Change;
 use crate::clock::{Millis, SECOND};
@@ -17,10 +18,10 @@ use crate::http::line::Line;
 use crate::ledger::Body;
 use crate::mapping::{FieldProblem, Mapped, Mapping};
 use crate::model::decision::{Verdict, VerdictOutcome};
-use crate::model::{ChangeOutcome, Lead, ShareStatus, Stand};
+use crate::model::{ChangeOutcome, Lead};
 use crate::people::{self, Hashes, Keys};
 use crate::rules::Rules;
-use crate::shares::{move_shares, stand, tell_sharers};
+use crate::shares::stand;
 use crate::standing::Stands;
 use crate::store::deliveries::Lane;
 use crate::store::dirty::{self, Dirty, Raise};
@@ -85,7 +86,7 @@ pub async fn keep(
         return Ok(Vec::new());
     }
     let now = ctx.clock.now();
-    let (mut changes, mut incoming, mut records) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut changes, mut incoming, mut records, mut noes) = (Vec::new(), Vec::new(), Vec::new(), BTreeMap::new());
     for Sorting { hint, record, known, sorted } in read {
         let known = known.as_ref();
         match sorted {
@@ -97,6 +98,13 @@ pub async fn keep(
             }
             Sorted::Ended(outcome, reason) => {
                 let gone = record.state != State::Live;
+                if let Some(lead) = known.and_then(|k| k.3.as_ref()) {
+                    if matches!(outcome, ChangeOutcome::Invalid | ChangeOutcome::Quarantined) {
+                        noes.insert(lead.clone(), No::Claimed(Box::new(mapping.consent(&record.fields))));
+                    } else if gone && hint.kind == "privacy_deleted" {
+                        noes.insert(lead.clone(), No::Forgotten);
+                    }
+                }
                 if gone
                     || matches!(
                         outcome,
@@ -126,6 +134,12 @@ pub async fn keep(
     resolve(tx, ctx, &mut incoming, &mut keys).await?;
     decide_all(tx, ctx, rules, line, mapping, &incoming, &keys, &mut changes, &mut records, entries).await?;
     leads::save_records(tx, line.name(), mapping.object(), &Value::from(records), now).await?;
+    let mut ends = noes::heed(tx, ctx, rules, line.partner(), noes, entries).await?;
+    for change in &mut changes {
+        if let Some((outcome, reason)) = change.lead.as_ref().and_then(|lead| ends.remove(lead)) {
+            (change.outcome, change.reason) = (outcome, reason);
+        }
+    }
     Ok(changes)
 }
 
@@ -274,7 +288,7 @@ async fn decide_all(
     }
 
     let (mut lead_rows, mut decision_rows, mut new) = (Vec::new(), Vec::new(), NewShares::default());
-    let (mut wanted, mut recalled): (Vec<Value>, Vec<(&Share, Stand)>) = (Vec::new(), Vec::new());
+    let mut running_again = Again::default();
     for item in incoming {
         let running: Vec<&Share> =
             stored.get(&item.id).into_iter().flatten().filter(|s| !stand(s).is_ok_and(|s| s.status.ended())).collect();
@@ -291,17 +305,7 @@ async fn decide_all(
             let mut outcome = (ChangeOutcome::Updated, "copies_follow".to_owned());
             for share in running {
                 let facts = standing.facts(ctx, line.partner(), &item.lead, &item.hashes, &item.person, Some(&share.id));
-                let inputs = decide::Inputs { program: &rules.program, facts: &facts };
-                let verdict = decide::recheck(&inputs, &share.agreement, &share.agreement_version);
-                if verdict.passed() || !verdict.takes_back() {
-                    wanted.push(json!([share.id, "out", share.connection, share.object, Lane::Status as i64]));
-                } else {
-                    let reason = verdict.first_failure().map_or("gate", |f| f.code.as_str()).to_owned();
-                    outcome = (verdict.outcome.change(), format!("taken back: {reason}"));
-                    // First in line: what was delivered is taken back.
-                    wanted.push(json!([share.id, "out", share.connection, share.object, Lane::Protect as i64]));
-                    recalled.push((share, Stand { status: ShareStatus::Recalled, reason: Some(reason), ..stand(share)? }));
-                }
+                outcome = running_again.judge(rules, &facts, share)?.unwrap_or(outcome);
             }
             changes.push(Change::new(item.hint, outcome.0, outcome.1, Some(item.id.clone())));
             continue;
@@ -358,10 +362,7 @@ async fn decide_all(
     leads::save_leads(tx, line.partner(), line.name(), mapping.object(), &Value::from(lead_rows), now).await?;
     leads::save_decisions(tx, &Value::from(decision_rows), now).await?;
     new.keep(tx, line.partner(), now).await?;
-    deliveries::want(tx, &Value::from(wanted), now).await?;
-    move_shares(tx, ctx, &recalled, "gates", entries).await?;
-    tell_sharers(tx, ctx, &recalled.iter().map(|(share, _)| *share).collect::<Vec<_>>()).await?;
-    Ok(())
+    running_again.keep(tx, ctx, entries).await
 }
 
 /// Rows of the shares that a batch makes.

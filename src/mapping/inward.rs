@@ -10,8 +10,8 @@ use super::file::Unmapped;
 use super::rule::{CRM, Rule};
 use super::transform::{self, Transform, Unreadable};
 use super::{Mapping, claim};
-use crate::model::Lead;
 use crate::model::field::Kind;
+use crate::model::{ConsentClaim, Lead};
 
 /// What became of a record.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,6 +88,11 @@ impl Mapping {
         let country = fields.get("country").and_then(Value::as_str).map(str::to_owned);
         let consent = claim::read(self.file.consent.as_ref(), &self.stops, record, country.as_deref());
         Mapped::Lead(Box::new(Lead { fields, consent }), warnings)
+    }
+
+    /// What a record claims about consent, whether or not it makes a lead.
+    pub fn consent(&self, record: &Fields) -> ConsentClaim {
+        claim::read(self.file.consent.as_ref(), &self.stops, record, None)
     }
 
     /// The kind of address and the company's domain follow from the e-mail where the mapping does not say otherwise.

@@ -72,6 +72,23 @@ pub struct ConsentClaim {
     pub withdrawn_at: Option<Millis>,
 }
 
+impl ConsentClaim {
+    /// Takes over every no of a later reading that cannot be taken over as a whole, and none of its yeses.
+    pub fn heed(&mut self, later: &Self) {
+        self.choices.retain(|partner| later.choices.contains(partner));
+        self.nobody |= later.nobody;
+        self.flags.extend(later.flags.iter().cloned());
+        for stop in &later.stops {
+            if !self.stops.contains(stop) {
+                self.stops.push(stop.clone());
+            }
+        }
+        // One that a new yes followed there is none any more.
+        let standing = later.withdrawn_at.filter(|no| later.given_at.is_none_or(|yes| yes <= *no));
+        self.withdrawn_at = self.withdrawn_at.max(standing);
+    }
+}
+
 impl std::fmt::Debug for ConsentClaim {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ConsentClaim").field("choices", &self.choices).field("notice", &self.notice).finish_non_exhaustive()

@@ -119,6 +119,14 @@ pub async fn by_record(db: &Db, remote_id: &str) -> Result<Option<StoredLead>> {
     Ok(db.row::<LeadRow>(BY_RECORD, args![remote_id]).await?.map(lead))
 }
 
+const SAVE_DATA: &str = "UPDATE leads SET data = item.value ->> 1, version = leads.version + 1, updated_at = $2
+  FROM json_each(CAST($1 AS TEXT)) AS item WHERE leads.id = item.value ->> 0";
+
+/// Saves what is known of leads (`[[id, sealed lead], …]`), and nothing about their records.
+pub async fn save_data(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
+    tx.exec(SAVE_DATA, args![rows.clone(), now]).await.map(|_| ())
+}
+
 const SAVE_DECISIONS: &str = "INSERT INTO decisions (id, lead, change, at, outcome, reason, inputs, body)
   SELECT value ->> 0, value ->> 1, value ->> 2, $2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 FROM json_each(CAST($1 AS TEXT))";
 

@@ -119,6 +119,65 @@ async fn a_withdrawal_after_delivery_takes_the_share_back() {
     }
 }
 
+// Breaks when a record that the mapping refuses, or does not understand, is not looked at for a no.
+#[tokio::test]
+async fn a_withdrawal_in_a_record_that_is_no_lead_any_more_takes_the_share_back() {
+    for engine in Engine::BOTH {
+        let cases = [("invalid", true, json!({ "email": null })), ("quarantined", false, json!({ "industry": "SPACE_TRAVEL" }))];
+        for (outcome, delivered, mut change) in cases {
+            let world = World::new(engine, PLAIN).await;
+            if !delivered {
+                world.inject("brightwater", Fault::DailyQuota { until: world.clock.now() + HOUR });
+            }
+            let (person, id) = enter_by_mail_only(&world);
+            world.work().await;
+            // Alone it says no to nothing, and what was shared stays.
+            world.update("northwind", &id, &change);
+            world.pass(MINUTE).await;
+            let status = world.share(&person.email).await.status;
+            assert_eq!(status, if delivered { "delivered" } else { "matched" }, "{outcome}, {engine:?}");
+            assert!(world.outcomes().await.contains_key(outcome), "{outcome}, {engine:?}");
+            change["ls_partner_choice"] = Value::Null;
+            world.update("northwind", &id, &change);
+            world.pass(MINUTE).await;
+            world.settle().await;
+            let (status, _, reason) = world.stand(&person.email).await;
+            assert_eq!((status.as_str(), reason.as_deref()), ("recalled", Some("consent.not_chosen")), "{outcome}, {engine:?}");
+            assert!(world.with_email("brightwater", &person.email).is_empty(), "{outcome}, {engine:?}: still reachable there");
+            assert_eq!(text(&world.record("northwind", &id), "ls_share_status"), "Taken back", "{outcome}, {engine:?}");
+            // Mended and agreed to again, it is decided again.
+            let fields = json!({ "email": person.email, "industry": person.fields["industry"], "ls_partner_choice": "Brightwater" });
+            world.update("northwind", &id, &fields);
+            world.pass(MINUTE).await;
+            world.settle().await;
+            assert_eq!(world.shares(&person.email).await.len(), 2, "{outcome}, {engine:?}");
+        }
+    }
+}
+
+// Breaks when a person who has a record deleted at the source is still reachable where it was shared.
+#[tokio::test]
+async fn a_deletion_for_privacy_takes_the_share_back() {
+    for engine in Engine::BOTH {
+        for forgotten in [true, false] {
+            let world = World::new(engine, PLAIN).await;
+            let (person, id) = enter_by_mail_only(&world);
+            world.settle().await;
+            if forgotten {
+                world.forget("northwind", &id);
+            } else {
+                world.delete("northwind", &id);
+            }
+            world.pass(2 * MINUTE).await;
+            world.settle().await;
+            let (status, _, reason) = world.stand(&person.email).await;
+            let wanted = if forgotten { ("recalled", Some("privacy_deleted_at_source")) } else { ("delivered", None) };
+            assert_eq!((status.as_str(), reason.as_deref()), wanted, "{engine:?}");
+            assert_eq!(world.with_email("brightwater", &person.email).is_empty(), forgotten, "{engine:?}");
+        }
+    }
+}
+
 // Breaks when anybody whose story says no reaches a recipient, or one who said yes does not.
 #[tokio::test]
 async fn only_those_who_agreed_leave() {

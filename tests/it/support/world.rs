@@ -22,7 +22,9 @@ use leadshare::vault::Identity;
 use leadshare::web::auth::AdminAuth;
 use leadshare::web::{self, WebState};
 use leadshare::{daemon, oauth, sealer, summary};
-use leadshare_connectors::sdk::{Act, Fault, Fields, Method, OutgoingWebhook, Request, Response, SandboxRecord, Stats};
+use leadshare_connectors::sdk::{
+    Act, Fault, Fields, Method, OutgoingWebhook, Request, Response, SandboxRecord, SandboxReply, SandboxRequest, Stats,
+};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -241,6 +243,20 @@ impl World {
     pub fn delete(&self, name: &str, id: &str) {
         let (actor, _) = self.stage.of(name).unwrap();
         self.act(name, Act::Delete { object: actor.object.into(), id: id.into() });
+    }
+
+    /// Somebody has a contact of a HubSpot account deleted for privacy.
+    pub fn forget(&self, name: &str, id: &str) {
+        let (now, mut sandbox) = (self.clock.now(), self.stage.of(name).unwrap().1.sandbox());
+        let token = sandbox.token(now);
+        let request = SandboxRequest {
+            method: Method::Post,
+            path: "/crm/objects/2026-09/contacts/gdpr-delete".into(),
+            headers: vec![("authorization".into(), format!("Bearer {token}"))],
+            body: json!({ "objectId": id }).to_string().into_bytes(),
+        };
+        let answer = sandbox.handle(&request, now);
+        assert!(matches!(answer, SandboxReply::Answer(answer) if answer.status == 204), "{name} did not forget {id}");
     }
 
     /// Somebody merges two records.

@@ -1,0 +1,135 @@
+//! A no is heeded wherever it is found: in a record that is no lead any more, or that is gone. What was shared is judged
+//! again with it, and taken back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::decide;
+use crate::entries::Entries;
+use crate::errors::Result;
+use crate::model::decision::Facts;
+use crate::model::{ChangeOutcome, ConsentClaim, Lead, ShareStatus, Stand};
+use crate::people::{self, Hashes, Keys};
+use crate::rules::Rules;
+use crate::shares::{move_shares, stand, tell_sharers};
+use crate::standing::Stands;
+use crate::store::deliveries::Lane;
+use crate::store::leads::StoredLead;
+use crate::store::shares::{self, Share};
+use crate::store::{Tx, deliveries, leads};
+
+/// What was found about a lead that was shared before.
+pub(super) enum No {
+    /// The person had the record deleted.
+    Forgotten,
+    /// What the record claims now, though it is no lead any more.
+    Claimed(Box<ConsentClaim>),
+}
+
+/// Shares that run, judged again.
+#[derive(Default)]
+pub(super) struct Again<'a> {
+    wanted: Vec<Value>,
+    recalled: Vec<(&'a Share, Stand)>,
+}
+
+impl<'a> Again<'a> {
+    /// Its copy follows, or is taken back when the person no longer wants it: then answers how the change ends.
+    pub fn judge(&mut self, rules: &Rules, facts: &Facts, share: &'a Share) -> Result<Option<(ChangeOutcome, String)>> {
+        let inputs = decide::Inputs { program: &rules.program, facts };
+        let verdict = decide::recheck(&inputs, &share.agreement, &share.agreement_version);
+        if verdict.passed() || !verdict.takes_back() {
+            self.want(share, Lane::Status);
+            return Ok(None);
+        }
+        let reason = verdict.first_failure().map_or("gate", |f| f.code.as_str());
+        self.take_back(share, reason)?;
+        Ok(Some((verdict.outcome.change(), format!("taken back: {reason}"))))
+    }
+
+    fn take_back(&mut self, share: &'a Share, reason: &str) -> Result<()> {
+        // First in line: what was delivered is taken back.
+        self.want(share, Lane::Protect);
+        self.recalled.push((share, Stand { status: ShareStatus::Recalled, reason: Some(reason.to_owned()), ..stand(share)? }));
+        Ok(())
+    }
+
+    fn want(&mut self, share: &Share, lane: Lane) {
+        self.wanted.push(json!([share.id, "out", share.connection, share.object, lane as i64]));
+    }
+
+    /// Keeps it. The people are locked.
+    pub async fn keep(self, tx: &mut Tx, ctx: &Context, entries: &mut Entries) -> Result<()> {
+        deliveries::want(tx, &Value::from(self.wanted), ctx.clock.now()).await?;
+        move_shares(tx, ctx, &self.recalled, "gates", entries).await?;
+        tell_sharers(tx, ctx, &self.recalled.iter().map(|(share, _)| *share).collect::<Vec<_>>()).await
+    }
+}
+
+/// Takes over what was found about leads of a partner; answers how the changes end of whose leads something was taken back, by lead.
+pub(super) async fn heed(
+    tx: &mut Tx,
+    ctx: &Context,
+    rules: &Rules,
+    partner: &str,
+    mut found: BTreeMap<String, No>,
+    entries: &mut Entries,
+) -> Result<BTreeMap<String, (ChangeOutcome, String)>> {
+    let mut ends = BTreeMap::new();
+    if found.is_empty() {
+        return Ok(ends);
+    }
+    let ids = Value::from(found.keys().map(|lead| json!([lead])).collect::<Vec<_>>());
+    let stored = leads::leads(tx, &ids).await?;
+    let keys = Keys::load(tx, &ctx.vault, stored.iter().map(|lead| lead.person.as_str())).await?;
+    let mut running = BTreeMap::<String, Vec<Share>>::new();
+    for share in shares::by_lead(tx, &ids).await? {
+        if !stand(&share)?.status.ended() {
+            running.entry(share.lead.clone()).or_default().push(share);
+        }
+    }
+    let (mut again, mut narrowed) = (Again::default(), Vec::<(&StoredLead, Lead, Hashes)>::new());
+    for lead in &stored {
+        let Some(shares) = running.get(&lead.id) else { continue };
+        match found.remove(&lead.id) {
+            Some(No::Forgotten) => {
+                for share in shares {
+                    again.take_back(share, "privacy_deleted_at_source")?;
+                }
+                ends.insert(lead.id.clone(), (ChangeOutcome::Gone, "privacy_deleted_at_source".to_owned()));
+            }
+            Some(No::Claimed(claim)) => {
+                let Some(sealed) = &lead.data else { continue };
+                let Some(before) = keys.open::<Lead>(&lead.person, people::lead_place(&lead.id), sealed)? else { continue };
+                let mut now = before.clone();
+                now.consent.heed(&claim);
+                if now != before {
+                    let hashes = people::hashes(&ctx.vault, &now);
+                    narrowed.push((lead, now, hashes));
+                }
+            }
+            None => {}
+        }
+    }
+    let ids: Vec<&str> = narrowed.iter().map(|(lead, ..)| lead.person.as_str()).collect();
+    let hashes: Vec<&Hashes> = narrowed.iter().map(|(.., hashes)| hashes).collect();
+    let recipients: BTreeSet<&str> = running.values().flatten().map(|share| share.recipient.as_str()).collect();
+    let standing = Stands::load(tx, ctx, &ids, &hashes, &recipients).await?;
+    let mut rows = Vec::new();
+    for (stored, lead, hashes) in &narrowed {
+        rows.push(json!([stored.id, keys.seal(&ctx.clock, &stored.person, people::lead_place(&stored.id), lead)?]));
+        for share in running.get(&stored.id).into_iter().flatten() {
+            let facts = standing.facts(ctx, partner, lead, hashes, &stored.person, Some(&share.id));
+            if let Some(end) = again.judge(rules, &facts, share)? {
+                ends.insert(stored.id.clone(), end);
+            }
+        }
+    }
+    leads::save_data(tx, &Value::from(rows.clone()), ctx.clock.now()).await?;
+    // What the record says when it can be read again counts as new.
+    leads::forget_content(tx, &Value::from(rows)).await?;
+    again.keep(tx, ctx, entries).await?;
+    Ok(ends)
+}
