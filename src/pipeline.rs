@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 use serde_json::Value;
 
 use crate::change::Change;
+use crate::clock::Millis;
 use crate::context::Context;
 use crate::delivery::{self, Way};
 use crate::entries::Entries;
@@ -29,7 +30,7 @@ use crate::model::ChangeOutcome;
 use crate::points;
 use crate::rules::Rules;
 use crate::store::dirty::{self, Dirty};
-use crate::store::{claims, connections, leads, loads};
+use crate::store::{Db, claims, connections, leads, loads};
 
 /// One turn of a connection: everything that is due, once. Answers whether anything was done.
 ///
@@ -44,9 +45,8 @@ pub async fn turn(ctx: &Context, line: &Line) -> Result<bool> {
     for mapping in rules.of(line.name()) {
         let from = connections::one(&ctx.db, line.name()).await?.and_then(|c| c.share_from).unwrap_or_else(|| ctx.clock.now());
         worked |= intake::poll::poll(ctx, line, mapping.object(), mapping.selection(), from).await?;
-        if !braked(ctx, line).await? {
-            worked |= take_in(ctx, &rules, line, mapping).await?;
-        }
+        let braked = braked(ctx, line).await?;
+        worked |= take_in(ctx, &rules, line, mapping, braked).await?;
     }
     if line.role().receives() {
         worked |= delivery::deliver(ctx, &rules, line, Way::Out).await?;
@@ -67,13 +67,13 @@ async fn stopped(ctx: &Context, line: &Line) -> Result<bool> {
     Ok(connection.state != "connected")
 }
 
-/// Stops a connection that shares far more than people can have asked for. What was shared goes on;
-/// hints wait until somebody has looked and says `leadshare resume CONNECTION`.
+/// Stops a connection that shares far more than people can have asked for. What was shared goes on, and ends where somebody
+/// opts out; other hints wait until somebody has looked and says `leadshare resume CONNECTION`.
 async fn braked(ctx: &Context, line: &Line) -> Result<bool> {
     if !line.role().shares() {
         return Ok(false);
     }
-    let tripped = format!("braked {}", line.name());
+    let tripped = tripped(line.name());
     if connections::setting(&ctx.db, &tripped).await?.is_some() {
         return Ok(true);
     }
@@ -90,9 +90,27 @@ async fn braked(ctx: &Context, line: &Line) -> Result<bool> {
     Ok(shared >= most)
 }
 
+/// The setting that holds a connection's brake.
+fn tripped(connection: &str) -> String {
+    format!("braked {connection}")
+}
+
+/// Lets a connection go on that the brake stopped: its hour begins anew, and what waited is due.
+///
+/// # Errors
+/// The store's.
+pub async fn release(db: &Db, connection: &str, now: Millis) -> Result<()> {
+    connections::drop_setting(db, &tripped(connection)).await?;
+    let mut tx = db.begin().await?;
+    loads::count_anew(&mut tx, connection).await?;
+    dirty::hasten(&mut tx, connection, now).await?;
+    connections::end_alert(&mut tx, connection, "connection.braked", now).await?;
+    tx.commit().await
+}
+
 /// Reads what hints point at, decides, and keeps the outcome of every change.
-async fn take_in(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping) -> Result<bool> {
-    let Some(batch) = intake::read::read(ctx, line, mapping).await? else { return Ok(false) };
+async fn take_in(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, braked: bool) -> Result<bool> {
+    let Some(batch) = intake::read::read(ctx, line, mapping, braked).await? else { return Ok(false) };
     match keep(ctx, rules, line, mapping, &batch).await {
         Ok(()) => Ok(true),
         // Somebody else was faster, or took the work over: nothing was kept, the hints are still there.

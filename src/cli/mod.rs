@@ -30,8 +30,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon::{self, Built};
 use crate::errors::{Diagnostic, Error, Result, Severity};
+use crate::pipeline;
 use crate::simulate::Options;
-use crate::store::{Db, connections, loads};
+use crate::store::{Db, connections};
 
 /// Shares leads between partner companies' systems, under their agreements and with consent proven.
 #[derive(Debug, Parser)]
@@ -253,12 +254,7 @@ async fn release(config: &Config, name: &str) -> Result<bool> {
     if !config.connections.contains_key(name) {
         return Err(Error::BadRequest(format!("no connection is called {name:?}")));
     }
-    let (db, now) = (open(config).await?, Clock::system().now());
-    connections::drop_setting(&db, &format!("braked {name}")).await?;
-    let mut tx = db.begin().await?;
-    loads::count_anew(&mut tx, name).await?;
-    connections::end_alert(&mut tx, name, "connection.braked", now).await?;
-    tx.commit().await?;
+    pipeline::release(&open(config).await?, name, Clock::system().now()).await?;
     out!("{name} goes on.");
     Ok(true)
 }

@@ -17,7 +17,7 @@ use crate::points;
 use crate::store::claims;
 use crate::store::dirty::{self, Dirty};
 use crate::store::shares::{self, RemotePerson};
-use crate::store::{connections, deliveries};
+use crate::store::{connections, deliveries, leads};
 
 /// How long a claim lasts; a worker that died leaves its hints to others after that.
 const LEASE: Millis = 2 * MINUTE;
@@ -42,12 +42,16 @@ pub struct Batch {
     pub share_from: Option<Millis>,
 }
 
+/// How long a hint waits that the volume brake holds, unless somebody lets it go.
+const BRAKED: Millis = 10 * MINUTE;
+
 /// Claims due hints of one object and reads what they point at. `None` when nothing is due, or the
-/// vendor cannot be read now (the hints are then put off).
+/// vendor cannot be read now (the hints are then put off). With `braked` only what is shared already is read: there an
+/// opt-out takes effect, and nothing is newly shared.
 ///
 /// # Errors
 /// The store's.
-pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping) -> Result<Option<Batch>> {
+pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping, braked: bool) -> Result<Option<Batch>> {
     let now = ctx.clock.now();
     let lease = ctx.clock.id();
     let object = mapping.object();
@@ -77,6 +81,12 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping) -> Result<Optio
         } else {
             others.push(hint);
         }
+    }
+    if braked {
+        let shared = leads::shared(&ctx.db, line.name(), object, &ids).await?;
+        let (go_on, wait): (Vec<Dirty>, Vec<Dirty>) = others.into_iter().partition(|d| shared.contains(&d.remote_id));
+        dirty::snooze(&ctx.db, line.name(), object, &lease, &wait.iter().collect::<Vec<_>>(), now + BRAKED, true).await?;
+        others = go_on;
     }
     if !line.role().shares() {
         // A create of ours may have been heard of before its answer: wait for the answer.

@@ -196,6 +196,13 @@ pub async fn snooze(db: &Db, connection: &str, object: &str, lease: &str, hints:
     db.exec(SNOOZE, args![connection, object, rows, lease, due, i64::from(free)]).await.map(|_| ())
 }
 
+const HASTEN: &str = "UPDATE dirty SET due = $2 WHERE connection = $1 AND due > $2 AND lease IS NULL";
+
+/// What was put off on a connection is due now.
+pub async fn hasten(tx: &mut Tx, connection: &str, now: Millis) -> Result<()> {
+    tx.exec(HASTEN, args![connection, now]).await.map(|_| ())
+}
+
 const PENDING: &str = "SELECT connection, COUNT(*), CAST(MIN(due) AS BIGINT) FROM dirty GROUP BY connection";
 
 /// How many hints wait per connection, and when the first is due.

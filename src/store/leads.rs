@@ -22,6 +22,16 @@ pub async fn known(db: &Db, connection: &str, object: &str, ids: &Value) -> Resu
     db.rows(RECORDS, args![connection, object, ids.clone()]).await
 }
 
+const SHARED: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id FROM json_each(CAST($3 AS TEXT)))
+  SELECT item.id FROM item JOIN records ON records.remote_id = item.id AND records.connection = $1 AND records.object = $2
+  WHERE EXISTS (SELECT 1 FROM shares WHERE shares.lead = records.lead
+    AND shares.status NOT IN ('declined', 'expired', 'recalled', 'returned', 'erased'))";
+
+/// Of these records (`[[id], …]`), those whose leads somebody has or is about to get.
+pub async fn shared(db: &Db, connection: &str, object: &str, ids: &Value) -> Result<Vec<String>> {
+    Ok(db.rows::<(String,)>(SHARED, args![connection, object, ids.clone()]).await?.into_iter().map(|(id,)| id).collect())
+}
+
 const SAVE_RECORDS: &str = "INSERT INTO records (connection, object, remote_id, version, content, lead, state, seen_at)
   SELECT $1, $2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, $4 FROM json_each(CAST($3 AS TEXT)) WHERE true
   ON CONFLICT (connection, object, remote_id) DO UPDATE SET version = excluded.version, content = excluded.content,

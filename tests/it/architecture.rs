@@ -102,6 +102,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "metrics",
             "model",
             "oauth",
+            "pipeline",
             "program",
             "publish",
             "sandbox",

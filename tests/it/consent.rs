@@ -3,6 +3,7 @@
 use leadshare::clock::{HOUR, MINUTE};
 use leadshare::demo::cast::{Person, Story};
 use leadshare::demo::count;
+use leadshare::pipeline;
 use leadshare::store::people;
 use leadshare::vault::Identity;
 use leadshare_connectors::sdk::{Fault, Method, SandboxRequest};
@@ -175,6 +176,35 @@ async fn a_deletion_for_privacy_takes_the_share_back() {
             assert_eq!((status.as_str(), reason.as_deref()), wanted, "{engine:?}");
             assert_eq!(world.with_email("brightwater", &person.email).is_empty(), forgotten, "{engine:?}");
         }
+    }
+}
+
+// Breaks when a connection that the volume brake stopped keeps what people want stopped waiting too, or shares something new.
+#[tokio::test]
+async fn the_brake_holds_no_withdrawal() {
+    let two_an_hour = |path: &str, text: &str| match path {
+        "leadshare.toml" => text.replace("brake_per_hour = 1000000", "brake_per_hour = 2"),
+        _ => text.to_owned(),
+    };
+    for engine in Engine::BOTH {
+        let world = World::changed(engine, PLAIN, &two_an_hour).await;
+        let people = world.people("northwind", "brightwater", Story::Good, 3);
+        let mut ids = world.enter(&people[..2]);
+        world.pass(MINUTE).await;
+        assert!(world.alerts().await.iter().any(|(_, code)| code == "connection.braked"), "{engine:?}");
+        ids.extend(world.enter(&people[2..]));
+        world.update("northwind", &ids[0], &json!({ "ls_partner_choice": null }));
+        world.forget("northwind", &ids[1]);
+        world.pass(MINUTE).await;
+        for person in &people[..2] {
+            assert_eq!(world.share(&person.email).await.status, "recalled", "{engine:?}");
+            assert!(world.with_email("brightwater", &person.email).is_empty(), "{engine:?}: still reachable there");
+        }
+        assert_eq!(text(&world.record("northwind", &ids[0]), "ls_share_status"), "Taken back", "{engine:?}");
+        assert!(world.shares(&people[2].email).await.is_empty(), "{engine:?}: shared in spite of the brake");
+        pipeline::release(&world.ctx.db, "northwind", world.clock.now()).await.unwrap();
+        world.settle().await;
+        assert_eq!(world.share(&people[2].email).await.status, "delivered", "{engine:?}: it waits still");
     }
 }
 

@@ -183,7 +183,9 @@ async fn one_that_wakes_late_does_no_harm_and_begins_anew() {
     for line in late.ctx.lines.values() {
         leadshare::pipeline::turn(&late.ctx, line).await.unwrap();
         for mapping in rules.of(line.name()) {
-            assert!(leadshare::intake::read::read(&late.ctx, line, mapping).await.unwrap().is_none_or(|batch| batch.source.is_empty()));
+            assert!(
+                leadshare::intake::read::read(&late.ctx, line, mapping, false).await.unwrap().is_none_or(|batch| batch.source.is_empty())
+            );
         }
     }
     assert_eq!(requests(&world), before, "it called a vendor that is another's");
