@@ -137,7 +137,7 @@ fn main() {
         case("map a record to a lead", 1, || drop(black_box(source.to_lead(black_box(&person.fields))))),
         case("decide: every gate, every candidate", 1, || drop(black_box(decide::decide(black_box(&inputs))))),
         case("judge again before sending", 1, || {
-            drop(black_box(decide::recheck(black_box(&inputs), &verdict.agreement, &verdict.version)));
+            drop(black_box(decide::recheck(black_box(&inputs), &verdict.agreement, &verdict.terms)));
         }),
         case("map a lead to the recipient's fields", 1, || drop(black_box(recipient.to_record(black_box(&payload), true)))),
         case("blind hash of an address", 1, || drop(black_box(blind.hash(Identity::Email, black_box(&person.email))))),

@@ -49,22 +49,22 @@ pub fn decide(inputs: &Inputs<'_>) -> Decision {
     Decision { outcome, reason, verdicts, program: inputs.program.hash.clone(), engine: ENGINE.to_owned() }
 }
 
-/// Judges one share again, right before it is sent: the same gates on what is known now. `version` is the
-/// [`version`](Verdict::version) or the [`terms`](Verdict::terms) that the share was decided under; a share that has not
-/// arrived yet must be decided again when that has changed since. Set [`own_share`](crate::model::decision::Standing::own_share) to the share's id, so that
+/// Judges one share again, right before it is sent: the same gates on what is known now. `terms` are the
+/// [terms](Verdict::terms) that the share was decided under; a share that has not arrived yet must be decided again when they
+/// have changed since. What is not signed may change at any time. Set [`own_share`](crate::model::decision::Standing::own_share) to the share's id, so that
 /// it does not count as its own double.
 ///
 /// For a share that the recipient already has, only what protects the person is judged: whether it counts as a lead, is
 /// fresh and fits the caps was settled when it was given.
-pub fn recheck(inputs: &Inputs<'_>, agreement: &str, version: &str) -> Verdict {
+pub fn recheck(inputs: &Inputs<'_>, agreement: &str, terms: &str) -> Verdict {
     let Some(entry) = inputs.program.agreements.get(agreement).filter(|e| e.source() == inputs.facts.source) else {
         let text = "the agreement is not in the program any more".to_owned();
         let finding = Finding { gate: Gate::Agreement, passed: false, code: "agreement.gone".to_owned(), clause: String::new(), text };
         return Verdict {
             recipient: String::new(),
             agreement: agreement.to_owned(),
-            version: version.to_owned(),
-            terms: String::new(),
+            version: String::new(),
+            terms: terms.to_owned(),
             number: 0,
             outcome: VerdictOutcome::Unmatched,
             findings: vec![finding],
@@ -76,9 +76,9 @@ pub fn recheck(inputs: &Inputs<'_>, agreement: &str, version: &str) -> Verdict {
     };
     let mut verdict = judge(inputs, entry);
     let own = own_share(inputs.facts);
-    if entry.version != version && entry.terms != version && !own.is_some_and(ExistingShare::has_arrived) {
+    if entry.terms != terms && !own.is_some_and(ExistingShare::has_arrived) {
         let at = verdict.findings.iter().position(|f| f.gate > Gate::Agreement).unwrap_or(verdict.findings.len());
-        let text = "the agreement has changed since this share was decided: decide again".to_owned();
+        let text = "the terms have changed since this share was decided: decide again".to_owned();
         let finding =
             Finding { gate: Gate::Agreement, passed: false, code: "agreement.changed".to_owned(), clause: "10 signing".to_owned(), text };
         verdict.findings.insert(at, finding);

@@ -120,8 +120,7 @@ pub(super) async fn prepare(
             continue;
         }
         let facts = standing.facts(ctx, &share.source, lead, hashes, &share.person, Some(&share.id));
-        let verdict =
-            decide::recheck(&decide::Inputs { program: &rules.program, facts: &facts }, &share.agreement, &share.agreement_version);
+        let verdict = decide::recheck(&decide::Inputs { program: &rules.program, facts: &facts }, &share.agreement, &share.terms);
         let Some(agreement) = rules.program.agreements.get(&share.agreement).filter(|_| verdict.passed()) else {
             if from.status >= ShareStatus::Delivered && !verdict.takes_back() {
                 // It is there and may stay; it is not kept up any more.

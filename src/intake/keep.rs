@@ -403,7 +403,7 @@ impl NewShares {
             source,
             verdict.recipient,
             verdict.agreement,
-            verdict.version,
+            verdict.terms,
             decision,
             to.name(),
             to_mapping.object(),
@@ -423,7 +423,7 @@ impl NewShares {
             .id("lead", &item.id)
             .id("recipient", &verdict.recipient)
             .id("source", source)
-            .version("agreement_version", &verdict.version);
+            .version("terms", &verdict.terms);
         entries.agreement(&verdict.agreement, "share.matched", body)
     }
 

@@ -39,7 +39,7 @@ impl<'a> Again<'a> {
     /// Its copy follows, or is taken back when the person no longer wants it: then answers how the change ends.
     pub fn judge(&mut self, rules: &Rules, facts: &Facts, share: &'a Share) -> Result<Option<(ChangeOutcome, String)>> {
         let inputs = decide::Inputs { program: &rules.program, facts };
-        let verdict = decide::recheck(&inputs, &share.agreement, &share.agreement_version);
+        let verdict = decide::recheck(&inputs, &share.agreement, &share.terms);
         if verdict.passed() || !verdict.takes_back() {
             self.want(share, Lane::Status);
             return Ok(None);

@@ -218,7 +218,7 @@ CREATE TABLE shares (
   source            TEXT NOT NULL,
   recipient         TEXT NOT NULL,
   agreement         TEXT NOT NULL,
-  agreement_version TEXT NOT NULL,
+  terms             TEXT NOT NULL,
   decision          TEXT NOT NULL,
   connection        TEXT NOT NULL,
   object            TEXT NOT NULL,

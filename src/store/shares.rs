@@ -22,8 +22,8 @@ pub struct Share {
     pub recipient: String,
     /// The agreement's id.
     pub agreement: String,
-    /// The version under which it was shared.
-    pub agreement_version: String,
+    /// The signed terms under which it was shared, by their hash.
+    pub terms: String,
     /// The recipient's connection.
     pub connection: String,
     /// The recipient's object.
@@ -42,41 +42,12 @@ pub struct Share {
 
 type Row = (String, String, String, String, String, String, String, String, String, String, String, Option<String>, Option<String>, i64);
 fn share(row: Row) -> Share {
-    let (
-        id,
-        person,
-        lead,
-        source,
-        recipient,
-        agreement,
-        agreement_version,
-        connection,
-        object,
-        status,
-        progress,
-        reason,
-        amount,
-        created_at,
-    ) = row;
-    Share {
-        id,
-        person,
-        lead,
-        source,
-        recipient,
-        agreement,
-        agreement_version,
-        connection,
-        object,
-        status,
-        progress,
-        reason,
-        amount,
-        created_at,
-    }
+    let (id, person, lead, source, recipient, agreement, terms, connection, object, status, progress, reason, amount, created_at) = row;
+    Share { id, person, lead, source, recipient, agreement, terms, connection, object, status, progress, reason, amount, created_at }
 }
 
-const BY_ID: &str = "SELECT id, person, lead, source, recipient, agreement, agreement_version, connection, object, status, progress, reason, amount, created_at
+const BY_ID: &str =
+    "SELECT id, person, lead, source, recipient, agreement, terms, connection, object, status, progress, reason, amount, created_at
   FROM shares WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
 
 /// Shares by id (`[[id], …]`).
@@ -84,7 +55,8 @@ pub async fn by_id(tx: &mut Tx, ids: &Value) -> Result<Vec<Share>> {
     Ok(tx.rows::<Row>(BY_ID, args![ids.clone()]).await?.into_iter().map(share).collect())
 }
 
-const BY_LEAD: &str = "SELECT id, person, lead, source, recipient, agreement, agreement_version, connection, object, status, progress, reason, amount, created_at
+const BY_LEAD: &str =
+    "SELECT id, person, lead, source, recipient, agreement, terms, connection, object, status, progress, reason, amount, created_at
   FROM shares WHERE lead IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT))) ORDER BY created_at, id";
 
 /// Shares of leads (`[[lead], …]`).
@@ -92,7 +64,8 @@ pub async fn by_lead(tx: &mut Tx, leads: &Value) -> Result<Vec<Share>> {
     Ok(tx.rows::<Row>(BY_LEAD, args![leads.clone()]).await?.into_iter().map(share).collect())
 }
 
-const AT_RECIPIENT: &str = "SELECT id, person, lead, source, recipient, agreement, agreement_version, connection, object, status, progress, reason, amount, created_at
+const AT_RECIPIENT: &str =
+    "SELECT id, person, lead, source, recipient, agreement, terms, connection, object, status, progress, reason, amount, created_at
   FROM shares WHERE connection = $1 AND person IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT))) ORDER BY created_at, id";
 
 /// Shares of people at one connection (`[[person], …]`).
@@ -115,11 +88,11 @@ pub async fn release(tx: &mut Tx, shares: &Value) -> Result<()> {
     tx.exec(RELEASE, args![shares.clone()]).await.map(|_| ())
 }
 
-const ADD: &str = "INSERT INTO shares (id, person, lead, source, recipient, agreement, agreement_version, decision, connection, object, status, progress, created_at, updated_at)
+const ADD: &str = "INSERT INTO shares (id, person, lead, source, recipient, agreement, terms, decision, connection, object, status, progress, created_at, updated_at)
   SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9, value ->> 10, 'new', $2, $2
   FROM json_each(CAST($1 AS TEXT))";
 
-/// Adds shares (`[[id, person, lead, source, recipient, agreement, version, decision, connection, object, status], …]`).
+/// Adds shares (`[[id, person, lead, source, recipient, agreement, terms, decision, connection, object, status], …]`).
 pub async fn add(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
     tx.exec(ADD, args![rows.clone(), now]).await.map(|_| ())
 }

@@ -176,8 +176,8 @@ pub struct ShareLine {
     pub recipient: String,
     /// The agreement.
     pub agreement: String,
-    /// Its version.
-    pub agreement_version: String,
+    /// The signed terms, by their hash.
+    pub terms: String,
     /// The recipient's connection.
     pub connection: String,
     /// Who holds it.
@@ -199,7 +199,7 @@ pub struct ShareLine {
 type ShareRow =
     (String, String, String, String, String, String, String, Option<String>, Option<String>, i64, Option<String>, Option<String>);
 const SHARES_OF_LEAD: &str =
-    "SELECT shares.id, shares.recipient, shares.agreement, shares.agreement_version, shares.connection, shares.status, shares.progress,
+    "SELECT shares.id, shares.recipient, shares.agreement, shares.terms, shares.connection, shares.status, shares.progress,
     shares.reason, shares.amount, shares.created_at, remote_people.remote_id, remote_people.made
   FROM shares LEFT JOIN remote_people ON remote_people.connection = shares.connection AND remote_people.person = shares.person
   WHERE shares.lead = $1 ORDER BY shares.created_at, shares.id";
@@ -209,21 +209,19 @@ pub async fn shares_of_lead(db: &Db, lead: &str) -> Result<Vec<ShareLine>> {
     let rows = db.rows::<ShareRow>(SHARES_OF_LEAD, args![lead]).await?;
     Ok(rows
         .into_iter()
-        .map(|(id, recipient, agreement, agreement_version, connection, status, progress, reason, amount, created_at, remote_id, made)| {
-            ShareLine {
-                id,
-                recipient,
-                agreement,
-                agreement_version,
-                connection,
-                status,
-                progress,
-                reason,
-                amount,
-                created_at,
-                remote_id,
-                made,
-            }
+        .map(|(id, recipient, agreement, terms, connection, status, progress, reason, amount, created_at, remote_id, made)| ShareLine {
+            id,
+            recipient,
+            agreement,
+            terms,
+            connection,
+            status,
+            progress,
+            reason,
+            amount,
+            created_at,
+            remote_id,
+            made,
         })
         .collect())
 }

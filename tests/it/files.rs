@@ -3,9 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use leadshare::clock::HOUR;
 use leadshare::daemon;
 use leadshare::errors::{Diagnostic, Severity};
 use leadshare::store::files;
+use leadshare_connectors::sdk::Fault;
 
 use super::support::world::{Engine, PLAIN, World};
 
@@ -72,6 +74,7 @@ async fn an_edit_of_signed_terms_waits_until_it_is_signed() {
     for engine in Engine::BOTH {
         let world = World::new(engine, PLAIN).await;
         let signed = version(&world);
+        let terms = world.ctx.rules().program.agreements["northwind-brightwater"].terms.clone();
         save(&world, AGREEMENT, "within = \"14d\"", "within = \"1d\"").await;
         assert_eq!(version(&world), signed);
         let stored = files::current(&world.ctx.db).await.unwrap();
@@ -80,7 +83,25 @@ async fn an_edit_of_signed_terms_waits_until_it_is_signed() {
         let (person, _) = world.enter_one();
         world.settle().await;
         let share = world.share(&person.email).await;
-        assert_eq!((share.status.as_str(), share.agreement_version.as_str()), ("delivered", signed.as_str()));
+        assert_eq!((share.status.as_str(), share.terms), ("delivered", terms));
+    }
+}
+
+// Breaks when an edit of what is not signed takes queued leads back: one side may make it alone at any time.
+#[tokio::test]
+async fn an_edit_of_operations_leaves_what_is_queued() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        world.inject("brightwater", Fault::DailyQuota { until: world.clock.now() + HOUR });
+        let (person, _) = world.enter_one();
+        world.work().await;
+        let (before, share) = (version(&world), world.share(&person.email).await);
+        assert_eq!(share.status, "matched", "it waits for the quota");
+        save(&world, AGREEMENT, "acknowledge = \"4bh\"", "acknowledge = \"8bh\"").await;
+        assert_ne!(version(&world), before, "the edit is in force");
+        world.settle().await;
+        let after = world.share(&person.email).await;
+        assert_eq!((after.id, after.status.as_str()), (share.id, "delivered"), "{engine:?}");
     }
 }
 

@@ -21,8 +21,8 @@ fn own(status: ShareStatus) -> Facts {
 }
 
 fn again(program: &Program, facts: &Facts) -> Verdict {
-    let version = program.agreements[ID].version.clone();
-    recheck(&Inputs { program, facts }, ID, &version)
+    let terms = program.agreements[ID].terms.clone();
+    recheck(&Inputs { program, facts }, ID, &terms)
 }
 
 fn code(verdict: &Verdict) -> &str {
@@ -135,11 +135,10 @@ fn accepted_leads_are_finished() {
 fn changed_terms_are_decided_again() {
     let program = example::program();
     let entry = &program.agreements[ID];
-    let judged = |status, version: &str| {
+    let judged = |status, terms: &str| {
         let facts = own(status);
-        code(&recheck(&Inputs { program: &program, facts: &facts }, ID, version)).to_owned()
+        code(&recheck(&Inputs { program: &program, facts: &facts }, ID, terms)).to_owned()
     };
-    assert_eq!(judged(ShareStatus::Matched, &entry.version), "ok");
     assert_eq!(judged(ShareStatus::Matched, &entry.terms), "ok", "the unsigned part may change");
     assert_eq!(judged(ShareStatus::Matched, "an older one"), "agreement.changed");
     assert_eq!(judged(ShareStatus::Accepted, "an older one"), "ok");
@@ -153,6 +152,6 @@ fn a_lost_agreement_sends_nothing() {
     assert_eq!((code(&verdict), verdict.outcome), ("agreement.gone", VerdictOutcome::Unmatched));
     let mut facts = own(ShareStatus::Matched);
     facts.source = "brightwater".to_owned();
-    let version = program.agreements[ID].version.clone();
-    assert_eq!(code(&recheck(&Inputs { program: &program, facts: &facts }, ID, &version)), "agreement.gone");
+    let terms = program.agreements[ID].terms.clone();
+    assert_eq!(code(&recheck(&Inputs { program: &program, facts: &facts }, ID, &terms)), "agreement.gone");
 }

@@ -191,7 +191,7 @@ impl Found {
                 progress: told(&share.progress),
                 reason: share.reason.as_deref().map(plain),
                 when: When::new(share.created_at, now),
-                version: short(&share.agreement_version),
+                version: short(&share.terms),
                 remote: share.remote_id.as_ref().map(|id| format!("record {id}, {}", made.unwrap_or_default())),
                 events: events.collect(),
                 ways: deliveries.map(|delivery| self.way(delivery, now)).collect(),
