@@ -1,6 +1,6 @@
 //! SQL for connections, connect links, alerts and settings.
 
-use super::{Db, Tx};
+use super::{Db, Tx, dirty};
 use crate::args;
 use crate::clock::Millis;
 use crate::errors::Result;
@@ -82,9 +82,19 @@ const CONNECTED: &str = "UPDATE connections SET state = 'connected', state_reaso
   base_url = COALESCE($3, base_url), external_id = COALESCE($4, external_id), scopes = $5, share_from = COALESCE(share_from, $6)
   WHERE name = $1";
 
+// What could not be sent for want of a grant; other waits stand.
+const DELIVER_NOW: &str = "UPDATE deliveries SET due = $2 WHERE connection = $1 AND way IN ('out', 'back') AND lane IN (0, 1, 2, 3)
+  AND due > $2 AND state = 'open' AND wanted_version > done_version AND lease IS NULL AND last_error = 'needs_person'";
 const POLL_NOW: &str = "UPDATE cursors SET next_poll_at = $2 WHERE connection = $1 AND next_poll_at > $2";
 
-/// Marks a connection as connected; its polls, which waited for that, are due. `share_from` is kept when it was set before:
+/// What waited for a person on a connection is due.
+async fn resume(tx: &mut Tx, name: &str, now: Millis) -> Result<()> {
+    tx.exec(POLL_NOW, args![name, now]).await?;
+    tx.exec(DELIVER_NOW, args![name, now]).await?;
+    dirty::hasten(tx, name, now).await
+}
+
+/// Marks a connection as connected; its work, which waited for that, is due. `share_from` is kept when it was set before:
 /// reconnecting neither loses nor widens anything.
 pub async fn connected(
     tx: &mut Tx,
@@ -96,7 +106,7 @@ pub async fn connected(
     now: Millis,
 ) -> Result<()> {
     tx.exec(CONNECTED, args![name, now, base_url, external_id, serde_json::json!(scopes), share_from]).await?;
-    tx.exec(POLL_NOW, args![name, now]).await.map(|_| ())
+    resume(tx, name, now).await
 }
 
 const MENDED: &str = "UPDATE connections SET state = 'connected', state_reason = NULL, updated_at = $2
@@ -104,7 +114,10 @@ const MENDED: &str = "UPDATE connections SET state = 'connected', state_reason =
 
 /// A connection that was given up has good tokens after all.
 pub async fn mended(tx: &mut Tx, name: &str, now: Millis) -> Result<()> {
-    tx.exec(MENDED, args![name, now]).await.map(|_| ())
+    if tx.exec(MENDED, args![name, now]).await? > 0 {
+        resume(tx, name, now).await?;
+    }
+    Ok(())
 }
 
 const SET_SHARE_FROM: &str = "UPDATE connections SET share_from = $2 WHERE name = $1";
