@@ -37,7 +37,11 @@ pub(super) async fn prepare(
     let lead_ids = Value::from(found.values().map(|s| json!([s.lead])).collect::<Vec<_>>());
     let from: BTreeMap<String, leads::StoredLead> =
         leads::leads(&mut tx, &lead_ids).await?.into_iter().map(|l| (l.id.clone(), l)).collect();
-    let remote_ids = Value::from(from.values().map(|l| json!([l.remote_id])).collect::<Vec<_>>());
+    // The sharer may have merged a record into another, which stands for it since.
+    let shared = Value::from(from.values().map(|l| json!([l.remote_id])).collect::<Vec<_>>());
+    let merged: BTreeMap<String, String> = shares::aliases(&mut tx, line.name(), mapping.object(), &shared).await?.into_iter().collect();
+    let now_at = |lead: &leads::StoredLead| merged.get(&lead.remote_id).unwrap_or(&lead.remote_id).clone();
+    let remote_ids = Value::from(from.values().map(|l| json!([now_at(l)])).collect::<Vec<_>>());
     let known: BTreeMap<String, leads::KnownRecord> =
         leads::records(&mut tx, line.name(), mapping.object(), &remote_ids).await?.into_iter().map(|r| (r.0.clone(), r)).collect();
 
@@ -45,8 +49,9 @@ pub(super) async fn prepare(
     for delivery in claimed {
         let Some(share) = found.get(&delivery.share) else { continue };
         let Some(lead) = from.get(&share.lead) else { continue };
-        let record = known.get(&lead.remote_id);
-        if record.is_none_or(|r| r.4 == "gone") {
+        let remote_id = now_at(lead);
+        let record = known.get(&remote_id);
+        if record.map_or(!merged.contains_key(&lead.remote_id), |r| r.4 == "gone") {
             ends.push(json!([share.id, "ended", "record_gone"]));
             continue;
         }
@@ -68,8 +73,8 @@ pub(super) async fn prepare(
             done.push(json!([share.id, delivery.version]));
             continue;
         }
-        let item = Item::Update { key: share.id.clone(), id: lead.remote_id.clone(), fields };
-        prepared.push(Prepared { delivery, item, about: About { share: share.clone(), remote_id: Some(lead.remote_id.clone()) } });
+        let item = Item::Update { key: share.id.clone(), id: remote_id.clone(), fields };
+        prepared.push(Prepared { delivery, item, about: About { share: share.clone(), remote_id: Some(remote_id) } });
     }
     // Two shares of one lead write into one record: one at a time, or the last would win by chance.
     let mut seen = std::collections::BTreeSet::new();

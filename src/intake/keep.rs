@@ -86,7 +86,12 @@ pub async fn keep(
         return Ok(Vec::new());
     }
     let now = ctx.clock.now();
-    let (mut changes, mut incoming, mut records, mut noes) = (Vec::new(), Vec::new(), Vec::new(), BTreeMap::new());
+    let (mut changes, mut incoming, mut records) = (Vec::new(), Vec::new(), Vec::new());
+    let ids = Value::from(read.iter().map(|s| json!([s.record.id])).collect::<Vec<_>>());
+    // A record speaks for those that were merged into it, too.
+    let merged = leads::merged_into(tx, line.name(), mapping.object(), &ids).await?.into_iter();
+    let no = |into: &str| read.iter().find(|s| s.record.id == into).and_then(|s| No::of(mapping, s.hint, s.record));
+    let mut noes: BTreeMap<String, No> = merged.filter_map(|(into, lead)| Some((lead, no(&into)?))).collect();
     for Sorting { hint, record, known, sorted } in read {
         let known = known.as_ref();
         match sorted {
@@ -98,12 +103,8 @@ pub async fn keep(
             }
             Sorted::Ended(outcome, reason) => {
                 let gone = record.state != State::Live;
-                if let Some(lead) = known.and_then(|k| k.3.as_ref()) {
-                    if matches!(outcome, ChangeOutcome::Invalid | ChangeOutcome::Quarantined) {
-                        noes.insert(lead.clone(), No::Claimed(Box::new(mapping.consent(&record.fields))));
-                    } else if gone && hint.kind == "privacy_deleted" {
-                        noes.insert(lead.clone(), No::Forgotten);
-                    }
+                if gone || matches!(outcome, ChangeOutcome::Invalid | ChangeOutcome::Quarantined) {
+                    noes.extend(known.and_then(|k| k.3.clone()).zip(No::of(mapping, hint, record)));
                 }
                 if gone
                     || matches!(
@@ -117,6 +118,7 @@ pub async fn keep(
                 if let State::Merged(into) = &record.state {
                     let winner = Raise { object: mapping.object().to_owned(), remote_id: into.clone(), kind: "changed", detail: None };
                     dirty::raise(tx, line.name(), &[winner], now).await?;
+                    shares::add_alias(tx, line.name(), mapping.object(), &record.id, into).await?;
                 }
                 changes.push(Change::new(hint, outcome, reason, known.and_then(|k| k.3.clone())));
             }

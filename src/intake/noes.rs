@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use leadshare_connectors::sdk::{Record, State};
 use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::decide;
 use crate::entries::Entries;
 use crate::errors::Result;
+use crate::mapping::Mapping;
 use crate::model::decision::Facts;
 use crate::model::{ChangeOutcome, ConsentClaim, Lead, ShareStatus, Stand};
 use crate::people::{self, Hashes, Keys};
@@ -16,6 +18,7 @@ use crate::rules::Rules;
 use crate::shares::{move_shares, stand, tell_sharers};
 use crate::standing::Stands;
 use crate::store::deliveries::Lane;
+use crate::store::dirty::Dirty;
 use crate::store::leads::StoredLead;
 use crate::store::shares::{self, Share};
 use crate::store::{Tx, deliveries, leads};
@@ -33,6 +36,16 @@ pub(super) enum No {
 pub(super) struct Again<'a> {
     wanted: Vec<Value>,
     recalled: Vec<(&'a Share, Stand)>,
+}
+
+impl No {
+    /// What a record says against sharing, now that it was read.
+    pub fn of(mapping: &Mapping, hint: &Dirty, record: &Record) -> Option<Self> {
+        match record.state {
+            State::Live => Some(Self::Claimed(Box::new(mapping.consent(&record.fields)))),
+            _ => (hint.kind == "privacy_deleted").then_some(Self::Forgotten),
+        }
+    }
 }
 
 impl<'a> Again<'a> {

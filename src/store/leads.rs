@@ -42,6 +42,17 @@ pub async fn save_records(tx: &mut Tx, connection: &str, object: &str, rows: &Va
     tx.exec(SAVE_RECORDS, args![connection, object, rows.clone(), now]).await.map(|_| ())
 }
 
+const MERGED_INTO: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id FROM json_each(CAST($3 AS TEXT)))
+  SELECT item.id, records.lead FROM item
+  JOIN remote_aliases ON remote_aliases.new_id = item.id AND remote_aliases.connection = $1 AND remote_aliases.object = $2
+  JOIN records ON records.remote_id = remote_aliases.old_id AND records.connection = $1 AND records.object = $2
+  WHERE records.lead IS NOT NULL";
+
+/// The leads of records that were merged into these (`[[id], …]`): which, and whose.
+pub async fn merged_into(tx: &mut Tx, connection: &str, object: &str, ids: &Value) -> Result<Vec<(String, String)>> {
+    tx.rows(MERGED_INTO, args![connection, object, ids.clone()]).await
+}
+
 const FORGET_CONTENT: &str = "UPDATE records SET content = '' WHERE lead IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
 
 /// The records of leads (`[[lead], …]`) count as changed the next time that they are read.

@@ -319,6 +319,7 @@ CREATE TABLE remote_aliases (
   new_id     TEXT NOT NULL,
   PRIMARY KEY (old_id, connection, object)
 ) {strict};
+CREATE INDEX remote_aliases_new ON remote_aliases (new_id, connection, object);
 
 -- What we lately wrote over values of our own, by keyed hash: a field that goes back and forth shows here.
 CREATE TABLE overwrites (

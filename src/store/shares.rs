@@ -216,9 +216,21 @@ pub async fn remote_gone(tx: &mut Tx, connection: &str, people: &Value) -> Resul
 const ADD_ALIAS: &str = "INSERT INTO remote_aliases (connection, object, old_id, new_id) VALUES ($1, $2, $3, $4)
   ON CONFLICT (connection, object, old_id) DO UPDATE SET new_id = excluded.new_id";
 
-/// Notes that a record was merged into another.
+const MOVE_ALIASES: &str = "UPDATE remote_aliases SET new_id = $4 WHERE new_id = $3 AND connection = $1 AND object = $2 AND old_id <> $4";
+
+/// Notes that a record was merged into another, and with it all that were merged into that one before.
 pub async fn add_alias(tx: &mut Tx, connection: &str, object: &str, old_id: &str, new_id: &str) -> Result<()> {
-    tx.exec(ADD_ALIAS, args![connection, object, old_id, new_id]).await.map(|_| ())
+    tx.exec(ADD_ALIAS, args![connection, object, old_id, new_id]).await?;
+    tx.exec(MOVE_ALIASES, args![connection, object, old_id, new_id]).await.map(|_| ())
+}
+
+const ALIASES: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id FROM json_each(CAST($3 AS TEXT)))
+  SELECT remote_aliases.old_id, remote_aliases.new_id FROM item
+  JOIN remote_aliases ON remote_aliases.old_id = item.id AND remote_aliases.connection = $1 AND remote_aliases.object = $2";
+
+/// Of these records (`[[id], …]`), those that were merged away, each with the one that stands for it now.
+pub async fn aliases(tx: &mut Tx, connection: &str, object: &str, ids: &Value) -> Result<Vec<(String, String)>> {
+    tx.rows(ALIASES, args![connection, object, ids.clone()]).await
 }
 
 const FOLLOWED: &str = "SELECT shares.id, remote_people.remote_id FROM shares

@@ -179,6 +179,32 @@ async fn a_deletion_for_privacy_takes_the_share_back() {
     }
 }
 
+// Breaks when, after a merge at the source, news go to the record that is no more, or a no in the one that is left is not heeded.
+#[tokio::test]
+async fn a_merge_at_the_source_loses_neither_news_nor_a_withdrawal() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        let (person, id) = enter_by_mail_only(&world);
+        world.settle().await;
+        let other = world.create("northwind", &json!({ "email": "second@kovacs-verhuur.example", "lastname": "Second" }));
+        world.settle().await;
+        let left = world.merge("northwind", &other, &id);
+        world.pass(MINUTE).await;
+        world.settle().await;
+        let there = world.with_email("brightwater", &person.email).remove(0);
+        world.update("brightwater", &there.id, &json!({ "Status": "Working - Contacted" }));
+        world.settle().await;
+        let told = world.record("northwind", &left);
+        assert_eq!(text(&told, "ls_share_status"), "Seen", "{engine:?}: {:?}", world.attempts(&person.email).await);
+        world.update("northwind", &left, &json!({ "ls_partner_choice": null }));
+        world.pass(MINUTE).await;
+        world.settle().await;
+        let (status, _, reason) = world.stand(&person.email).await;
+        assert_eq!((status.as_str(), reason.as_deref()), ("recalled", Some("consent.not_chosen")), "{engine:?}");
+        assert_eq!(text(&world.record("northwind", &left), "ls_share_status"), "Taken back", "{engine:?}");
+    }
+}
+
 // Breaks when a connection that the volume brake stopped keeps what people want stopped waiting too, or shares something new.
 #[tokio::test]
 async fn the_brake_holds_no_withdrawal() {
