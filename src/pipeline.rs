@@ -130,7 +130,13 @@ async fn keep(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, batc
     let sorted = intake::keep::sort(ctx, line, mapping, batch).await?;
     let mut tx = ctx.db.begin().await?;
     let mut changes = intake::keep::keep(&mut tx, ctx, rules, line, mapping, sorted, &mut entries).await?;
+    let mut stopped = intake::noes::of_received(&mut tx, ctx, rules, line, mapping, &batch.ours, &mut entries).await?;
     changes.extend(follow::keep::keep(&mut tx, ctx, line, mapping, &batch.ours, &mut entries).await?);
+    for change in &mut changes {
+        if let Some((outcome, reason)) = stopped.remove(&change.hint.remote_id) {
+            (change.outcome, change.reason) = (outcome, reason);
+        }
+    }
     changes.extend(batch.untracked.iter().map(|(hint, reason)| Change::new(hint, ChangeOutcome::Untracked, *reason, None)));
     for hint in &batch.poison {
         changes.push(Change::new(hint, ChangeOutcome::Quarantined, "claimed_too_often", None));

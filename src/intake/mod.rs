@@ -1,7 +1,7 @@
 //! Intake: how changes reach us. Webhooks and polls raise the same hints; the record is then read.
 
 pub mod keep;
-mod noes;
+pub mod noes;
 pub mod poll;
 pub mod read;
 pub mod webhook;

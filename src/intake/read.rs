@@ -107,6 +107,10 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping, braked: bool) -
     }
     if !follow.is_empty() {
         let mut fields = mapping.follow_fields();
+        if line.role().shares() {
+            // People opt out there as well, and the partner may share them from there.
+            fields.extend(mapping.consent_fields());
+        }
         fields.push(mapping.marker_field(line.manifest()).to_owned());
         let ask = |ids| Op::Follow { object: object.to_owned(), ids, fields: fields.clone() };
         let (hints, mut people): (Vec<Dirty>, BTreeMap<String, RemotePerson>) =

@@ -171,6 +171,12 @@ impl Mapping {
         self.names(Purpose::Read)
     }
 
+    /// All fields that tell of consent and opt-outs.
+    pub fn consent_fields(&self) -> Vec<String> {
+        let names: BTreeSet<String> = self.file.consent.iter().flat_map(claim::fields).map(|(_, field)| field).collect();
+        names.into_iter().collect()
+    }
+
     /// All fields to read when following a delivered record.
     pub fn follow_fields(&self) -> Vec<String> {
         self.names(Purpose::Follow)

@@ -73,9 +73,10 @@ pub struct ConsentClaim {
 }
 
 impl ConsentClaim {
-    /// Takes over every no of a later reading that cannot be taken over as a whole, and none of its yeses.
-    pub fn heed(&mut self, later: &Self) {
-        self.choices.retain(|partner| later.choices.contains(partner));
+    /// Takes over every no of another reading that cannot be taken over as a whole, and none of its yeses. What was not chosen
+    /// is a no in the `same` record only: elsewhere nobody may have been asked.
+    pub fn heed(&mut self, later: &Self, same: bool) {
+        self.choices.retain(|partner| !same || later.choices.contains(partner));
         self.nobody |= later.nobody;
         self.flags.extend(later.flags.iter().cloned());
         for stop in &later.stops {

@@ -131,6 +131,7 @@ pub fn reason_words(reason: &str) -> &str {
         "our_own_news" => "our own news came back, nothing else had changed",
         "our_own_create" => "the record that we had just created",
         "nothing_that_we_map" => "nothing that the mapping reads has changed",
+        "opted_out_there" => "the person opted out at the recipient",
         "status_as_known" => "its status is the one that we know",
         "status_moved" => "somebody at the recipient moved it",
         "copies_follow" => "the lead changed, and its copies follow",

@@ -117,6 +117,14 @@ pub async fn leads(tx: &mut Tx, ids: &Value) -> Result<Vec<StoredLead>> {
     Ok(tx.rows::<LeadRow>(LEADS, args![ids.clone()]).await?.into_iter().map(lead).collect())
 }
 
+const OF_PEOPLE: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id FROM json_each(CAST($2 AS TEXT)))
+  SELECT leads.id, leads.person, leads.connection, leads.object, leads.remote_id FROM item JOIN leads ON leads.person = item.id WHERE leads.partner = $1";
+
+/// A partner's leads of people (`[[person], …]`): id, person, and the record: connection, object, id.
+pub async fn of_people(tx: &mut Tx, partner: &str, people: &Value) -> Result<Vec<(String, String, String, String, String)>> {
+    tx.rows(OF_PEOPLE, args![partner, people.clone()]).await
+}
+
 const LEAD: &str = "SELECT id, person, partner, connection, object, remote_id, data, taken_at, updated_at FROM leads WHERE id = $1";
 
 /// One lead.

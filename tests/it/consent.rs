@@ -5,6 +5,7 @@ use leadshare::demo::cast::{Person, Story};
 use leadshare::demo::count;
 use leadshare::pipeline;
 use leadshare::store::people;
+use leadshare::store::shares::Share;
 use leadshare::vault::Identity;
 use leadshare_connectors::sdk::{Fault, Method, SandboxRequest};
 use serde_json::{Value, json};
@@ -28,6 +29,18 @@ const EVERY: [Withdrawal; 3] = [Withdrawal::ChoiceCleared, Withdrawal::OptedOut,
 fn enter_by_mail_only(world: &World) -> (Person, String) {
     let good = world.people("northwind", "brightwater", Story::Good, 12);
     let person = good.into_iter().find(|p| !p.fields.contains_key("ls_consented_phone")).unwrap();
+    let id = world.enter(std::slice::from_ref(&person)).remove(0);
+    (person, id)
+}
+
+/// The same under another address; the person as Northwind has it, and its record's id.
+fn enter_known_as(world: &World, email: &str) -> (Person, String) {
+    let good = world.people("northwind", "brightwater", Story::Good, 12);
+    let mut person = good.into_iter().find(|p| !p.fields.contains_key("ls_consented_phone")).unwrap();
+    for field in ["email", "ls_consented_email"] {
+        person.fields.insert(field.into(), email.into());
+    }
+    email.clone_into(&mut person.email);
     let id = world.enter(std::slice::from_ref(&person)).remove(0);
     (person, id)
 }
@@ -202,6 +215,46 @@ async fn a_merge_at_the_source_loses_neither_news_nor_a_withdrawal() {
         let (status, _, reason) = world.stand(&person.email).await;
         assert_eq!((status.as_str(), reason.as_deref()), ("recalled", Some("consent.not_chosen")), "{engine:?}");
         assert_eq!(text(&world.record("northwind", &left), "ls_share_status"), "Taken back", "{engine:?}");
+    }
+}
+
+// Breaks when a record that a partner was given is only followed: what people stop there would go on where the partner shared
+// them, and whoever gave them would never hear of it.
+#[tokio::test]
+async fn an_opt_out_in_a_received_record_takes_effect_onward_and_is_told_back() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, &["northwind", "brightwater", "orchard"]).await;
+        for how in [Withdrawal::ChoiceCleared, Withdrawal::OptedOut] {
+            // Somebody whom Northwind shared, and then got from Orchard as well.
+            let given = world.people("orchard", "northwind", Story::Good, 2).remove(usize::from(how as u8));
+            let (own, id) = enter_known_as(&world, &given.email);
+            world.settle().await;
+            world.enter(std::slice::from_ref(&given));
+            world.settle().await;
+            assert_eq!(world.with_email("northwind", &given.email).len(), 1, "{how:?}, {engine:?}");
+            let find = |shares: Vec<Share>, source: &str| shares.into_iter().find(|share| share.source == source).unwrap();
+            assert_eq!(find(world.shares(&given.email).await, "orchard").status, "delivered", "{how:?}, {engine:?}");
+            withdraw(&world, how, &own, &id).await;
+            world.pass(2 * MINUTE).await;
+            world.settle().await;
+            let onward = find(world.shares(&given.email).await, "northwind");
+            assert_eq!(onward.status, "recalled", "{how:?}, {engine:?}: {onward:?}");
+            assert!(world.with_email("brightwater", &given.email).is_empty(), "{how:?}, {engine:?}: still reachable there");
+            assert_eq!(text(&world.record("northwind", &id), "ls_share_status"), "Taken back", "{how:?}, {engine:?}");
+            // Not to have chosen Brightwater says nothing of Northwind itself.
+            let inward = find(world.shares(&given.email).await, "orchard");
+            let wanted = if how as u8 == 0 { ("delivered", None) } else { ("returned", Some("opted_out_there")) };
+            assert_eq!((inward.status.as_str(), inward.reason.as_deref()), wanted, "{how:?}, {engine:?}");
+        }
+
+        let (person, id) = world.enter_good("northwind", "orchard");
+        world.settle().await;
+        let there = world.with_email("orchard", &person.email).remove(0);
+        world.update("orchard", &there.id, &json!({ "state": "cancelled" }));
+        world.pass(2 * MINUTE).await;
+        world.settle().await;
+        assert_eq!(world.stand(&person.email).await.2.as_deref(), Some("opted_out_there"), "{engine:?}");
+        assert_eq!(text(&world.record("northwind", &id), "ls_share_status"), "Returned", "{engine:?}: the sharer is told");
     }
 }
 
