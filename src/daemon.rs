@@ -22,7 +22,7 @@ use crate::oauth::authorize;
 use crate::publish::{self, Published};
 use crate::replicas::{self, Member};
 use crate::rules::Rules;
-use crate::store::{Db, connections, deliveries, dirty, due, tokens};
+use crate::store::{Db, connections, deliveries, dirty, due, inbox, tokens};
 use crate::turns::{End, Turns};
 use crate::vault::{KeyCheck, Vault};
 use crate::{pipeline, sealer};
@@ -213,6 +213,7 @@ pub async fn drain(ctx: &Context, signer: &Signer) -> Result<usize> {
 pub async fn work(ctx: Arc<Context>, signer: Signer, name: String, stop: CancellationToken) -> Result<()> {
     let member = Arc::new(Member::join(&ctx, &name, replicas::offset(&ctx.db, &ctx.clock).await?).await?);
     let (end, stop) = (CancellationToken::new(), stop.child_token());
+    inbox::take_in(&ctx.db).await?;
     let mut keeping = tokio::spawn(replicas::keep(member.clone(), end.clone()));
     let sealing = tokio::spawn(seal_until(ctx.clone(), signer, member.clone(), stop.clone()));
     let mut turns = Turns::new(&ctx.clock);

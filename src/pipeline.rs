@@ -30,7 +30,7 @@ use crate::model::ChangeOutcome;
 use crate::points;
 use crate::rules::Rules;
 use crate::store::dirty::{self, Dirty};
-use crate::store::{Db, claims, connections, leads, loads};
+use crate::store::{Db, claims, connections, inbox, leads, loads};
 
 /// One turn of a connection: everything that is due, once. Answers whether anything was done.
 ///
@@ -38,6 +38,7 @@ use crate::store::{Db, claims, connections, leads, loads};
 /// The store's. Trouble at the vendor becomes waiting, retries and alerts.
 pub async fn turn(ctx: &Context, line: &Line) -> Result<bool> {
     let rules = ctx.rules();
+    inbox::take_in(&ctx.db).await?;
     if stopped(ctx, line).await? {
         return Ok(false);
     }

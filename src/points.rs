@@ -12,6 +12,7 @@ pub const ALL: &[&str] = &[
     "webhook.verified",
     "webhook.raised",
     "webhook.kept",
+    "inbox.raised",
     "poll.page_read",
     "poll.page_raised",
     "poll.page_kept",

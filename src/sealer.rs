@@ -17,12 +17,11 @@ const PAGE: usize = 5_000;
 /// The store's; another sealer's work is no error.
 pub async fn run_once(ctx: &Context, signer: &Signer) -> Result<usize> {
     let now = ctx.clock.now();
-    let mut tx = ctx.db.begin().await?;
-    let (entries, state) = ledger::unsealed(&mut tx, BATCH).await?;
+    let (entries, state) = ledger::unsealed(&mut ctx.db.reading().await?, BATCH).await?;
     if entries.is_empty() {
         return Ok(0);
     }
-    let count = entries.len();
+    let (count, before) = (entries.len(), state.tree.clone());
     let batch = seal(entries, state);
     let checkpoint = Checkpoint {
         origin: signer.origin().to_owned(),
@@ -32,7 +31,8 @@ pub async fn run_once(ctx: &Context, signer: &Signer) -> Result<usize> {
         heads: Vec::new(),
     }
     .sign(signer)?;
-    match ledger::save_batch(&mut tx, &batch, &checkpoint, now).await {
+    let mut tx = ctx.db.begin().await?;
+    match ledger::save_batch(&mut tx, &before, &batch, &checkpoint, now).await {
         Ok(()) => {
             points::at("ledger.sealed").await;
             tx.commit().await?;

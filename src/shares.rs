@@ -70,7 +70,9 @@ pub async fn move_shares(tx: &mut Tx, ctx: &Context, moved: &[(&Share, Stand)], 
         if let Some(amount) = to.amount.as_deref().and_then(money) {
             body = body.amount("amount", &amount);
         }
-        entries.agreement(&share.agreement, "share.moved", body)?;
+        let arrived = from.status < ShareStatus::Delivered && to.status == ShareStatus::Delivered;
+        let (kind, body) = if arrived { ("share.delivered", body.id("connection", &share.connection)) } else { ("share.moved", body) };
+        entries.agreement(&share.agreement, kind, body)?;
     }
     for round in rounds {
         shares::move_to(tx, &Value::from(round), now).await?;
@@ -101,10 +103,13 @@ pub async fn tell_sharers(tx: &mut Tx, ctx: &Context, news: &[&Share]) -> Result
     }
     let ids = Value::from(news.iter().map(|share| json!([share.lead])).collect::<Vec<_>>());
     let from: BTreeMap<String, leads::StoredLead> = leads::leads(tx, &ids).await?.into_iter().map(|l| (l.id.clone(), l)).collect();
+    let rules = ctx.rules();
     let rows: Vec<Value> = news
         .iter()
         .filter_map(|share| {
             let lead = from.get(&share.lead)?;
+            // A mapping that names no field for news has nothing to write.
+            rules.mapping(&lead.connection, &lead.object).filter(|mapping| mapping.tells_back())?;
             Some(json!([share.id, "back", lead.connection, lead.object, Lane::Status as i64]))
         })
         .collect();

@@ -11,7 +11,6 @@ use crate::context::Context;
 use crate::entries::Entries;
 use crate::errors::Result;
 use crate::http::line::Line;
-use crate::ledger::Body;
 use crate::mapping::Mapping;
 use crate::model::{ShareStatus, Stand};
 use crate::people::{self, Keys};
@@ -241,8 +240,6 @@ pub(super) async fn first_delivered(tx: &mut Tx, ctx: &Context, line: &Line, arr
         if from.status < ShareStatus::Delivered {
             crate::metrics::delivered_after(line.connector_name(), ctx.clock.now() - share.created_at);
             moved.push((*share, Stand { status: ShareStatus::Delivered, ..from }));
-            let body = Body::new().id("share", &share.id).id("connection", line.name()).id("recipient", &share.recipient);
-            entries.agreement(&share.agreement, "share.delivered", body)?;
         }
     }
     move_shares(tx, ctx, &moved, &format!("connection:{}", line.name()), entries).await?;

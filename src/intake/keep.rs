@@ -436,7 +436,7 @@ impl NewShares {
         // In one order everywhere, so that two deciders never wait for each other.
         self.claims.sort();
         let rows = Value::from(self.claims.iter().map(|(kind, claim, share)| json!([kind, claim, share])).collect::<Vec<_>>());
-        if shares::claim(tx, &rows, now).await?.len() != self.claims.len() {
+        if shares::claim(tx, &rows, now).await? != self.claims.len() as u64 {
             return Err(again());
         }
         shares::want_remote(tx, &Value::from(self.remotes)).await?;

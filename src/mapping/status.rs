@@ -77,6 +77,11 @@ impl Mapping {
         })
     }
 
+    /// Whether it names a field that news is written into.
+    pub fn tells_back(&self) -> bool {
+        !self.status.back.is_empty()
+    }
+
     /// The sharer's fields for a piece of news, in the sharer's words.
     pub fn status_back(&self, news: &StatusBack) -> Fields {
         let value = |key: &str| match key {

@@ -65,16 +65,17 @@ const WANT: &str = "INSERT INTO deliveries (share, way, connection, object, lane
 /// urgent stays so
 /// (`[[share, way, connection, object, lane], …]`).
 pub async fn want(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(WANT, args![rows.clone(), now]).await.map(|_| ())
+    tx.exec(WANT, args![rows, now]).await.map(|_| ())
 }
 
-// Materialized: PostgreSQL might run a subquery again for each row, and claim more than the limit.
-const CLAIM: &str = "WITH picked AS MATERIALIZED (
-    SELECT share FROM deliveries WHERE connection = $1 AND way = $2 AND lane = $7 AND state = 'open' AND wanted_version > done_version
-      AND due <= $3 AND lease_until <= $3 ORDER BY due LIMIT $6 {skip_locked})
-  UPDATE deliveries SET lease = $4, lease_until = $5, due = $5, claims = claims + 1
-  WHERE way = $2 AND state = 'open' AND lease_until <= $3 AND share IN (SELECT share FROM picked)
-  RETURNING share, way, wanted_version, done_version, attempts, claims, lane";
+const LANES: &str = "SELECT lanes.lane FROM (SELECT 0 AS lane UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS lanes
+  WHERE EXISTS (SELECT 1 FROM deliveries WHERE connection = $1 AND way = $2 AND lane = lanes.lane AND state = 'open' AND wanted_version > done_version
+    AND due <= $3) ORDER BY lanes.lane";
+const PICK: &str = "SELECT share, wanted_version, done_version, attempts, claims, lane FROM deliveries
+  WHERE connection = $1 AND way = $2 AND lane = $4 AND state = 'open' AND wanted_version > done_version AND due <= $3 AND lease_until <= $3
+  ORDER BY due LIMIT $5 {skip_locked}";
+const CLAIM: &str = "UPDATE deliveries SET lease = $3, lease_until = $4, due = $4, claims = claims + 1
+  WHERE way = $2 AND share IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
 const INTENTS: &str =
     "SELECT share, state, sent_at FROM intents WHERE way = $1 AND share IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
 
@@ -88,39 +89,42 @@ pub async fn claim(
     lease_until: Millis,
     limit: usize,
 ) -> Result<Vec<Delivery>> {
+    // Asked aside first: mostly nothing is due, and then nobody has to wait for the writer.
+    let lanes: Vec<(i64,)> = db.rows(LANES, args![connection, way, now]).await?;
+    if lanes.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut tx = db.begin().await?;
-    let mut rows = Vec::<(String, String, i64, i64, i64, i64, i64)>::new();
+    let mut picked = Vec::<(String, i64, i64, i64, i64, i64)>::new();
     // Lane by lane, so that the index answers in order however much waits.
-    for lane in [Lane::Protect, Lane::NewLeads, Lane::Status, Lane::Backfill] {
-        let left = limit.saturating_sub(rows.len()) as i64;
+    for (lane,) in lanes {
+        let left = limit.saturating_sub(picked.len()) as i64;
         // What protects people goes alone: it is sent on terms of its own.
-        let alone = rows.first().is_some_and(|first| first.6 == Lane::Protect as i64);
+        let alone = picked.first().is_some_and(|first| first.5 == Lane::Protect as i64);
         if left > 0 && !alone {
-            rows.extend(tx.rows(CLAIM, args![connection, way, now, lease, lease_until, left, lane as i64]).await?);
+            picked.extend(tx.rows(PICK, args![connection, way, now, lane, left]).await?);
         }
     }
-    let ids = Value::from(rows.iter().map(|r| json!([r.0])).collect::<Vec<_>>());
-    let intents: BTreeMap<String, (String, i64)> = if rows.is_empty() {
-        BTreeMap::new()
-    } else {
-        tx.rows::<(String, String, i64)>(INTENTS, args![way, ids])
-            .await?
-            .into_iter()
-            .map(|(share, state, at)| (share, (state, at)))
-            .collect()
-    };
-    tx.commit().await?;
-    let mut claimed: Vec<Delivery> = rows
+    let shares = Value::from(picked.iter().map(|row| json!([row.0])).collect::<Vec<_>>());
+    tx.exec(CLAIM, args![&shares, way, lease, lease_until]).await?;
+    let intents: BTreeMap<String, (String, i64)> = tx
+        .rows::<(String, String, i64)>(INTENTS, args![way, shares])
+        .await?
         .into_iter()
-        .map(|(share, way, version, done_version, attempts, claims, lane)| {
+        .map(|(share, state, at)| (share, (state, at)))
+        .collect();
+    tx.commit().await?;
+    let mut claimed: Vec<Delivery> = picked
+        .into_iter()
+        .map(|(share, version, done_version, attempts, claims, lane)| {
             let open = intents.get(&share);
             Delivery {
                 lane,
-                way,
+                way: way.to_owned(),
                 version,
                 done_version,
                 attempts,
-                claims,
+                claims: claims + 1,
                 intent: open.map(|i| i.0.clone()),
                 sent_at: open.map(|i| i.1),
                 share,
@@ -136,7 +140,7 @@ const GIVE_BACK: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, du
 
 /// Gives claims back that nothing was done with (`[[share], …]`).
 pub async fn give_back(db: &Db, way: &str, lease: &str, shares: &Value, now: Millis) -> Result<()> {
-    db.exec(GIVE_BACK, args![way, lease, shares.clone(), now]).await.map(|_| ())
+    db.exec(GIVE_BACK, args![way, lease, shares, now]).await.map(|_| ())
 }
 
 const ADD_INTENTS: &str = "INSERT INTO intents (share, way, connection, creates, state, sent_at)
@@ -145,14 +149,14 @@ const ADD_INTENTS: &str = "INSERT INTO intents (share, way, connection, creates,
 
 /// Commits that writes are about to be sent (`[[share, creates], …]`).
 pub async fn intend(tx: &mut Tx, way: &str, connection: &str, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(ADD_INTENTS, args![rows.clone(), way, connection, now]).await.map(|_| ())
+    tx.exec(ADD_INTENTS, args![rows, way, connection, now]).await.map(|_| ())
 }
 
 const STILL_HELD: &str = "SELECT share FROM deliveries WHERE way = $1 AND lease = $2 AND lease_until > $4 AND share IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT))) {for_update}";
 
 /// Which of these deliveries (`[[share], …]`) are still held under a lease until after `until`.
 pub async fn still_held(tx: &mut Tx, way: &str, lease: &str, shares: &Value, until: Millis) -> Result<Vec<String>> {
-    Ok(tx.rows::<(String,)>(STILL_HELD, args![way, lease, shares.clone(), until]).await?.into_iter().map(|(share,)| share).collect())
+    Ok(tx.rows::<(String,)>(STILL_HELD, args![way, lease, shares, until]).await?.into_iter().map(|(share,)| share).collect())
 }
 
 const HELD: &str =
@@ -160,7 +164,7 @@ const HELD: &str =
 
 /// Which of these deliveries (`[[share], …]`) nobody else has taken over, however late it is.
 pub async fn held(tx: &mut Tx, way: &str, lease: &str, shares: &Value) -> Result<Vec<String>> {
-    Ok(tx.rows::<(String,)>(HELD, args![way, lease, shares.clone()]).await?.into_iter().map(|(share,)| share).collect())
+    Ok(tx.rows::<(String,)>(HELD, args![way, lease, shares]).await?.into_iter().map(|(share,)| share).collect())
 }
 
 const IN_DOUBT: &str =
@@ -168,14 +172,14 @@ const IN_DOUBT: &str =
 
 /// Nobody knows what became of these writes (`[[share], …]`).
 pub async fn in_doubt(tx: &mut Tx, way: &str, shares: &Value) -> Result<()> {
-    tx.exec(IN_DOUBT, args![way, shares.clone()]).await.map(|_| ())
+    tx.exec(IN_DOUBT, args![way, shares]).await.map(|_| ())
 }
 
 const SETTLED: &str = "DELETE FROM intents WHERE way = $1 AND share IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
 
 /// The outcome of these writes is known (`[[share], …]`).
 pub async fn settled(tx: &mut Tx, way: &str, shares: &Value) -> Result<()> {
-    tx.exec(SETTLED, args![way, shares.clone()]).await.map(|_| ())
+    tx.exec(SETTLED, args![way, shares]).await.map(|_| ())
 }
 
 const OPEN_CREATES: &str = "SELECT COUNT(*) FROM intents WHERE connection = $1 AND creates = 1";
@@ -190,7 +194,7 @@ const DONE: &str = "UPDATE deliveries SET done_version = CAST(item.value ->> 1 A
 
 /// Deliveries are done at a version (`[[share, version], …]`); a newer wish stays open.
 pub async fn done(tx: &mut Tx, way: &str, lease: &str, rows: &Value, now: Millis) -> Result<u64> {
-    tx.exec(DONE, args![way, rows.clone(), lease, now]).await
+    tx.exec(DONE, args![way, rows, lease, now]).await
 }
 
 const LATER: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, due = CAST(item.value ->> 1 AS BIGINT), attempts = CAST(item.value ->> 2 AS BIGINT),
@@ -199,7 +203,7 @@ const LATER: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, due = 
 
 /// Deliveries are put off (`[[share, due, attempts, error code], …]`).
 pub async fn later(tx: &mut Tx, way: &str, lease: &str, rows: &Value) -> Result<()> {
-    tx.exec(LATER, args![way, rows.clone(), lease]).await.map(|_| ())
+    tx.exec(LATER, args![way, rows, lease]).await.map(|_| ())
 }
 
 const END: &str = "UPDATE deliveries SET state = item.value ->> 1, last_error = item.value ->> 2, lease = NULL, lease_until = 0
@@ -207,7 +211,7 @@ const END: &str = "UPDATE deliveries SET state = item.value ->> 1, last_error = 
 
 /// Deliveries end (`[[share, ended|failed, code], …]`): nothing more is written this way.
 pub async fn end(tx: &mut Tx, way: &str, rows: &Value) -> Result<()> {
-    tx.exec(END, args![way, rows.clone()]).await?;
+    tx.exec(END, args![way, rows]).await?;
     settled(tx, way, rows).await
 }
 
@@ -217,7 +221,7 @@ const ADD_ATTEMPTS: &str = "INSERT INTO attempts (id, share, way, version, at, t
 
 /// Keeps tries (`[[id, share, version, at, took ms, outcome, code], …]`).
 pub async fn add_attempts(tx: &mut Tx, way: &str, rows: &Value) -> Result<()> {
-    tx.exec(ADD_ATTEMPTS, args![rows.clone(), way]).await.map(|_| ())
+    tx.exec(ADD_ATTEMPTS, args![rows, way]).await.map(|_| ())
 }
 
 /// A delivery that waits or failed: share, way, connection, state, due, failed tries, last error.

@@ -1,8 +1,11 @@
 //! The only places where the two engines differ.
 //!
-//! A statement marks them with a word in braces: `{int}` a 64-bit column, `{strict}` typed tables,
-//! `{now}` the database's clock in milliseconds, `{skip_locked}` a claim that passes rows others hold, `{for_update}` a row lock, `{helpers}`
+//! A statement marks them with a word in braces: `{int}` a 64-bit column, `{strict}` typed tables, `{keyed}` typed tables
+//! of small rows that lie in their key's order, `{now}` the database's clock in milliseconds, `{skip_locked}` a claim that passes rows others hold, `{for_update}` a row lock, `{helpers}`
 //! functions that the other engine has built in, `{migration_lock}` one migration at a time.
+
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
 
 /// Run before the first migration.
 pub const PREPARE: &str = "{helpers}";
@@ -15,37 +18,65 @@ $$ SELECT ordinality - 1, element FROM jsonb_array_elements($1::jsonb) WITH ORDI
 ";
 
 /// The statement for SQLite.
-pub fn sqlite(sql: &str) -> String {
-    fill(
-        sql,
-        &[
-            // Its `json_each` answers a row of a batch as text, which is then parsed again for every column.
-            ("json_each(", "jsonb_each("),
-            ("{int}", "INTEGER"),
-            ("{strict}", "STRICT"),
-            ("{now}", "CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
-            ("{skip_locked}", ""),
-            ("{for_update}", ""),
-            ("{helpers}", "SELECT 1"),
-            ("{migration_lock}", "SELECT 1"),
-        ],
-    )
+pub fn sqlite(sql: &'static str) -> &'static str {
+    const WORDS: [(&str, &str); 9] = [
+        // Its `json_each` answers a row of a batch as text, which is then parsed again for every column.
+        ("json_each(", "jsonb_each("),
+        ("{int}", "INTEGER"),
+        ("{strict}", "STRICT"),
+        ("{keyed}", "STRICT, WITHOUT ROWID"),
+        ("{now}", "CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
+        ("{skip_locked}", ""),
+        ("{for_update}", ""),
+        ("{helpers}", "SELECT 1"),
+        ("{migration_lock}", "SELECT 1"),
+    ];
+    static TEXTS: Texts = Texts::new();
+    TEXTS.of(sql, || fill(sql, &WORDS))
+}
+
+/// The query for SQLite, answering one text: the rows as a JSON list of lists. The driver hands rows over one by one between two
+/// threads and copies every column on the way, which costs more than finding most rows does.
+pub fn sqlite_rows(sql: &'static str, columns: usize) -> &'static str {
+    static TEXTS: Texts = Texts::new();
+    TEXTS.of(sql, || {
+        let names = (0..columns).map(|n| format!("c{n}")).collect::<Vec<_>>().join(", ");
+        format!("WITH got ({names}) AS ({}) SELECT json_group_array(json_array({names})) FROM got", sqlite(sql))
+    })
 }
 
 /// The statement for PostgreSQL.
-pub fn postgres(sql: &str) -> String {
-    fill(
-        sql,
-        &[
-            ("{int}", "BIGINT"),
-            ("{strict}", ""),
-            ("{now}", "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"),
-            ("{skip_locked}", "FOR UPDATE SKIP LOCKED"),
-            ("{for_update}", "FOR UPDATE"),
-            ("{helpers}", HELPERS),
-            ("{migration_lock}", "SELECT pg_advisory_xact_lock(5023841)"),
-        ],
-    )
+pub fn postgres(sql: &'static str) -> &'static str {
+    const WORDS: [(&str, &str); 8] = [
+        ("{int}", "BIGINT"),
+        ("{strict}", ""),
+        ("{keyed}", ""),
+        ("{now}", "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"),
+        ("{skip_locked}", "FOR UPDATE SKIP LOCKED"),
+        ("{for_update}", "FOR UPDATE"),
+        ("{helpers}", HELPERS),
+        ("{migration_lock}", "SELECT pg_advisory_xact_lock(5023841)"),
+    ];
+    static TEXTS: Texts = Texts::new();
+    TEXTS.of(sql, || fill(sql, &WORDS))
+}
+
+/// Filled texts, each made once: as many as the program has statements.
+struct Texts(RwLock<BTreeMap<&'static str, &'static str>>);
+
+impl Texts {
+    const fn new() -> Self {
+        Self(RwLock::new(BTreeMap::new()))
+    }
+
+    fn of(&self, sql: &'static str, make: impl FnOnce() -> String) -> &'static str {
+        if let Some(text) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(sql) {
+            return text;
+        }
+        let text = Box::leak(make().into_boxed_str());
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(sql, text);
+        text
+    }
 }
 
 fn fill(sql: &str, words: &[(&str, &str)]) -> String {

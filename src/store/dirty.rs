@@ -54,7 +54,7 @@ pub async fn raise(tx: &mut Tx, connection: &str, hints: &[Raise], now: Millis) 
     raise_all(tx, hints.iter().map(|hint| (connection, hint)), now).await
 }
 
-async fn raise_all<'a>(tx: &mut Tx, hints: impl Iterator<Item = (&'a str, &'a Raise)>, now: Millis) -> Result<()> {
+pub(super) async fn raise_all<'a>(tx: &mut Tx, hints: impl Iterator<Item = (&'a str, &'a Raise)>, now: Millis) -> Result<()> {
     let mut counted = BTreeMap::<(&str, &str, &str), (i64, &Raise)>::new();
     for (connection, hint) in hints {
         let entry = counted.entry((connection, &hint.object, &hint.remote_id)).or_insert((0, hint));
@@ -66,6 +66,11 @@ async fn raise_all<'a>(tx: &mut Tx, hints: impl Iterator<Item = (&'a str, &'a Ra
     }
     let rows: Vec<Value> = counted.iter().map(|(at, (n, h))| json!([at.0, h.object, h.remote_id, h.kind, h.detail, n])).collect();
     tx.exec(RAISE, args![Value::from(rows), now]).await.map(|_| ())
+}
+
+/// A kind's own word, of one that was stored.
+pub(super) fn kind(word: &str) -> &'static str {
+    ["deleted", "merged", "privacy_deleted"].into_iter().find(|kind| *kind == word).unwrap_or("changed")
 }
 
 fn gravity(kind: &str) -> u8 {
@@ -102,10 +107,15 @@ impl Raising {
                 _turn = self.turn.lock() => {
                     let together = std::mem::take(&mut *self.queue());
                     if !together.is_empty() {
-                        let mut tx = db.begin().await?;
-                        raise_all(&mut tx, together.iter().flat_map(|(hints, _)| hints).map(|(at, hint)| (at.as_str(), hint)), now).await?;
-                        points::at("webhook.raised").await;
-                        tx.commit().await?;
+                        let hints = together.iter().flat_map(|(hints, _)| hints).map(|(at, hint)| (at.as_str(), hint));
+                        if let Db::Sqlite { inbox, .. } = db {
+                            inbox.keep(hints, now).await?;
+                        } else {
+                            let mut tx = db.begin().await?;
+                            raise_all(&mut tx, hints, now).await?;
+                            points::at("webhook.raised").await;
+                            tx.commit().await?;
+                        }
                     }
                     for (_, done) in together {
                         let _ = done.send(());
@@ -123,12 +133,11 @@ impl Raising {
     }
 }
 
-// Materialized: PostgreSQL might run a subquery again for each row, and claim more than the limit.
-const CLAIM: &str = "WITH picked AS MATERIALIZED (
-    SELECT remote_id FROM dirty WHERE connection = $1 AND object = $2 AND due <= $3 AND lease_until <= $3 ORDER BY due, remote_id LIMIT $6 {skip_locked})
-  UPDATE dirty SET lease = $4, lease_until = $5, due = $5, claims = claims + 1
-  WHERE connection = $1 AND object = $2 AND lease_until <= $3 AND remote_id IN (SELECT remote_id FROM picked)
-  RETURNING remote_id, seq, done_seq, kind, detail, raised_at, claims";
+const ANY: &str = "SELECT remote_id FROM dirty WHERE connection = $1 AND object = $2 AND due <= $3 LIMIT 1";
+const PICK: &str = "SELECT remote_id, seq, done_seq, kind, detail, raised_at, claims FROM dirty
+  WHERE connection = $1 AND object = $2 AND due <= $3 AND lease_until <= $3 ORDER BY due, remote_id LIMIT $4 {skip_locked}";
+const CLAIM: &str = "UPDATE dirty SET lease = $4, lease_until = $5, due = $5, claims = claims + 1
+  WHERE connection = $1 AND object = $2 AND remote_id IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT)))";
 
 /// Claims due hints of one object until `lease_until`, when they are due again; oldest first.
 pub async fn claim(
@@ -141,10 +150,16 @@ pub async fn claim(
     limit: usize,
 ) -> Result<Vec<Dirty>> {
     type Row = (String, i64, i64, String, Option<String>, i64, i64);
+    // Asked aside first: mostly nothing is due, and then nobody has to wait for the writer.
+    if db.row::<(String,)>(ANY, args![connection, object, now]).await?.is_none() {
+        return Ok(Vec::new());
+    }
     let mut tx = db.begin().await?;
-    let rows = tx.rows::<Row>(CLAIM, args![connection, object, now, lease, lease_until, limit as i64]).await?;
+    let picked = tx.rows::<Row>(PICK, args![connection, object, now, limit as i64]).await?;
+    let ids = Value::from(picked.iter().map(|row| json!([row.0])).collect::<Vec<_>>());
+    tx.exec(CLAIM, args![connection, object, ids, lease, lease_until]).await?;
     tx.commit().await?;
-    let mut claimed: Vec<Dirty> = rows
+    let mut claimed: Vec<Dirty> = picked
         .into_iter()
         .map(|(remote_id, seq, done, kind, detail, raised_at, claims)| Dirty {
             remote_id,
@@ -153,7 +168,7 @@ pub async fn claim(
             kind,
             detail,
             raised_at,
-            claims,
+            claims: claims + 1,
         })
         .collect();
     claimed.sort_by(|a, b| (a.raised_at, &a.remote_id).cmp(&(b.raised_at, &b.remote_id)));
@@ -218,7 +233,7 @@ const SEEN: &str =
 /// Of polled (id, version, state), the ids that were taken in at just that version. A record that
 /// was followed has a version of its own, a slash, and that of what it was turned into.
 pub async fn already_seen(db: &Db, connection: &str, object: &str, polled: &Value) -> Result<Vec<String>> {
-    Ok(db.rows::<(String,)>(SEEN, args![connection, object, polled.clone()]).await?.into_iter().map(|(id,)| id).collect())
+    Ok(db.rows::<(String,)>(SEEN, args![connection, object, polled]).await?.into_iter().map(|(id,)| id).collect())
 }
 
 const CURSOR: &str = "SELECT cursor, next_poll_at, resync_needed FROM cursors WHERE connection = $1 AND object = $2";

@@ -14,12 +14,12 @@ const RECORDS: &str = "SELECT remote_id, version, content, lead, state, written 
 
 /// What we know of these records (`[[id], …]`).
 pub async fn records(tx: &mut Tx, connection: &str, object: &str, ids: &Value) -> Result<Vec<KnownRecord>> {
-    tx.rows(RECORDS, args![connection, object, ids.clone()]).await
+    tx.rows(RECORDS, args![connection, object, ids]).await
 }
 
 /// The same, outside any transaction.
 pub async fn known(db: &Db, connection: &str, object: &str, ids: &Value) -> Result<Vec<KnownRecord>> {
-    db.rows(RECORDS, args![connection, object, ids.clone()]).await
+    db.rows(RECORDS, args![connection, object, ids]).await
 }
 
 const SHARED: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id FROM json_each(CAST($3 AS TEXT)))
@@ -39,7 +39,7 @@ const SAVE_RECORDS: &str = "INSERT INTO records (connection, object, remote_id, 
 
 /// Saves records (`[[id, version, content, lead, state], …]`).
 pub async fn save_records(tx: &mut Tx, connection: &str, object: &str, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(SAVE_RECORDS, args![connection, object, rows.clone(), now]).await.map(|_| ())
+    tx.exec(SAVE_RECORDS, args![connection, object, rows, now]).await.map(|_| ())
 }
 
 const MERGED_INTO: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id FROM json_each(CAST($3 AS TEXT)))
@@ -57,7 +57,7 @@ const FORGET_CONTENT: &str = "UPDATE records SET content = '' WHERE lead IN (SEL
 
 /// The records of leads (`[[lead], …]`) count as changed the next time that they are read.
 pub async fn forget_content(tx: &mut Tx, leads: &Value) -> Result<()> {
-    tx.exec(FORGET_CONTENT, args![leads.clone()]).await.map(|_| ())
+    tx.exec(FORGET_CONTENT, args![leads]).await.map(|_| ())
 }
 
 const WRITTEN: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id, value ->> 1 AS written FROM json_each(CAST($3 AS TEXT)))
@@ -66,7 +66,7 @@ const WRITTEN: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id, valu
 
 /// Keeps what we wrote into source records (`[[id, JSON of the news], …]`), to know it again.
 pub async fn save_written(tx: &mut Tx, connection: &str, object: &str, rows: &Value) -> Result<()> {
-    tx.exec(WRITTEN, args![connection, object, rows.clone()]).await.map(|_| ())
+    tx.exec(WRITTEN, args![connection, object, rows]).await.map(|_| ())
 }
 
 const SAVE_LEADS: &str =
@@ -77,7 +77,7 @@ const SAVE_LEADS: &str =
 
 /// Saves leads (`[[id, person, remote id, mapping hash, sealed data], …]`).
 pub async fn save_leads(tx: &mut Tx, partner: &str, connection: &str, object: &str, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(SAVE_LEADS, args![partner, connection, object, rows.clone(), now]).await.map(|_| ())
+    tx.exec(SAVE_LEADS, args![partner, connection, object, rows, now]).await.map(|_| ())
 }
 
 /// A stored lead.
@@ -114,7 +114,7 @@ const LEADS: &str = "SELECT id, person, partner, connection, object, remote_id, 
 
 /// Leads by id (`[[id], …]`).
 pub async fn leads(tx: &mut Tx, ids: &Value) -> Result<Vec<StoredLead>> {
-    Ok(tx.rows::<LeadRow>(LEADS, args![ids.clone()]).await?.into_iter().map(lead).collect())
+    Ok(tx.rows::<LeadRow>(LEADS, args![ids]).await?.into_iter().map(lead).collect())
 }
 
 const OF_PEOPLE: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id FROM json_each(CAST($2 AS TEXT)))
@@ -161,7 +161,7 @@ const SAVE_DECISIONS: &str = "INSERT INTO decisions (id, lead, change, at, outco
 
 /// Saves decisions (`[[id, lead, change, outcome, reason, sealed inputs, body], …]`).
 pub async fn save_decisions(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(SAVE_DECISIONS, args![rows.clone(), now]).await.map(|_| ())
+    tx.exec(SAVE_DECISIONS, args![rows, now]).await.map(|_| ())
 }
 
 const SAVE_CHANGES: &str = "INSERT INTO changes (id, connection, object, remote_id, hints, taken_at, ended_at, outcome, reason, lead, decision)
@@ -170,7 +170,7 @@ const SAVE_CHANGES: &str = "INSERT INTO changes (id, connection, object, remote_
 
 /// Saves how changes ended (`[[id, remote id, hints, taken at, outcome, reason, lead, decision], …]`).
 pub async fn save_changes(tx: &mut Tx, connection: &str, object: &str, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(SAVE_CHANGES, args![connection, object, rows.clone(), now]).await.map(|_| ())
+    tx.exec(SAVE_CHANGES, args![connection, object, rows, now]).await.map(|_| ())
 }
 
 const OUTCOMES: &str = "SELECT outcome, COUNT(*), CAST(SUM(hints - 1) AS BIGINT) FROM changes GROUP BY outcome ORDER BY outcome";
@@ -185,5 +185,5 @@ const SAVE_CONSENTS: &str = "INSERT INTO consents (id, person, share, recipient,
 
 /// Keeps proof of consent (`[[id, person, share, recipient, purpose, channel, sealed proof], …]`).
 pub async fn save_consents(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(SAVE_CONSENTS, args![rows.clone(), now]).await.map(|_| ())
+    tx.exec(SAVE_CONSENTS, args![rows, now]).await.map(|_| ())
 }

@@ -17,7 +17,8 @@ pub async fn waiting(db: &Db) -> Result<i64> {
 }
 
 const HEADS: &str = "SELECT stream, seq, hash FROM ledger_heads WHERE stream IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
-const TREE: &str = "SELECT value FROM settings WHERE name = 'ledger_tree' {for_update}";
+const TREE: &str = "SELECT value FROM settings WHERE name = 'ledger_tree'";
+const LOCK_TREE: &str = "SELECT value FROM settings WHERE name = 'ledger_tree' {for_update}";
 
 /// Entries that wait to be sealed, oldest first, and where sealing stands.
 pub async fn unsealed(tx: &mut Tx, limit: usize) -> Result<(Vec<Unsealed>, State)> {
@@ -48,8 +49,19 @@ const SAVE_TREE: &str =
     "INSERT INTO settings (name, value) VALUES ('ledger_tree', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 const ADD_CHECKPOINT: &str = "INSERT INTO checkpoints (size, at, body) VALUES ($1, $2, $3) ON CONFLICT (size) DO NOTHING";
 
-/// Stores what sealing made, and the checkpoint over it.
-pub async fn save_batch(tx: &mut Tx, batch: &Batch, checkpoint: &str, now: Millis) -> Result<()> {
+/// Stores what sealing made of the entries that waited after `before`, and the checkpoint over it.
+///
+/// # Errors
+/// The store's; [`Error::Passing`] with `sealed_elsewhere` when something else was sealed meanwhile.
+pub async fn save_batch(tx: &mut Tx, before: &Tree, batch: &Batch, checkpoint: &str, now: Millis) -> Result<()> {
+    let stands = tx.rows::<(String,)>(LOCK_TREE, args![]).await?.into_iter().next();
+    let same = match &stands {
+        Some((text,)) => *text == json!(before).to_string(),
+        None => before.size() == 0,
+    };
+    if !same {
+        return Err(Error::Passing { code: "sealed_elsewhere".into(), message: "another sealer was faster".into() });
+    }
     let seals: Vec<Value> = batch.seals.iter().map(|s| json!([s.id, s.place.seq, s.place.prev, s.hash, s.place.index])).collect();
     let count = seals.len() as u64;
     if tx.exec(SEAL, args![Value::from(seals)]).await? != count {

@@ -16,6 +16,7 @@ mod dialect;
 pub mod dirty;
 pub mod due;
 pub mod files;
+pub mod inbox;
 pub mod leads;
 pub mod ledger;
 pub mod loads;
@@ -33,7 +34,8 @@ use std::path::Path;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, FromRow, PgPool, SqlitePool};
+use serde::de::DeserializeOwned;
+use sqlx::{ConnectOptions, FromRow, PgPool, SqlitePool};
 
 use crate::errors::{Error, Result};
 use writer::{Member, Writer};
@@ -55,6 +57,8 @@ pub enum Db {
         read: SqlitePool,
         /// For writing.
         write: Writer,
+        /// For hints.
+        inbox: inbox::Inbox,
     },
     /// A server.
     Postgres(PgPool),
@@ -64,6 +68,8 @@ pub enum Db {
 pub enum Tx {
     /// On SQLite.
     Sqlite(Member),
+    /// On SQLite, beside the writer.
+    Reading(sqlx::Transaction<'static, sqlx::Sqlite>),
     /// On PostgreSQL.
     Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
 }
@@ -71,8 +77,10 @@ pub enum Tx {
 /// One bound value.
 #[derive(Debug, Clone)]
 pub enum Arg {
-    /// A text, or a batch as JSON.
+    /// A text.
     Text(String),
+    /// A batch as JSON; `None` for one without rows.
+    Batch(Option<String>),
     /// A number or time.
     Int(i64),
     /// A text that may be absent.
@@ -111,9 +119,15 @@ impl From<Option<i64>> for Arg {
         Self::OptInt(value)
     }
 }
+impl From<&serde_json::Value> for Arg {
+    fn from(value: &serde_json::Value) -> Self {
+        let empty = value.as_array().is_some_and(Vec::is_empty);
+        Self::Batch((!empty).then(|| value.to_string()))
+    }
+}
 impl From<serde_json::Value> for Arg {
     fn from(value: serde_json::Value) -> Self {
-        Self::Text(value.to_string())
+        Self::from(&value)
     }
 }
 
@@ -130,7 +144,7 @@ macro_rules! bound {
             query = match arg {
                 Arg::Text(v) => query.bind(v),
                 Arg::Int(v) => query.bind(v),
-                Arg::OptText(v) => query.bind(v),
+                Arg::OptText(v) | Arg::Batch(v) => query.bind(v),
                 Arg::OptInt(v) => query.bind(v),
             };
         }
@@ -139,8 +153,47 @@ macro_rules! bound {
 }
 
 /// A row type that reads from both engines: tuples of `String`, `i64` and `Option`s of them.
-pub trait Row: Send + Unpin + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> {}
-impl<T> Row for T where T: Send + Unpin + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> {}
+pub trait Row: Send + Unpin + DeserializeOwned + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> {
+    /// How many columns it has.
+    const COLUMNS: usize;
+}
+
+macro_rules! row_of {
+    ($count:literal $($column:ident)+) => {
+        impl<$($column),+> Row for ($($column,)+)
+        where
+            Self: Send + Unpin + DeserializeOwned + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow>,
+        {
+            const COLUMNS: usize = $count;
+        }
+    };
+}
+row_of!(1 A);
+row_of!(2 A B);
+row_of!(3 A B C);
+row_of!(4 A B C D);
+row_of!(5 A B C D E);
+row_of!(6 A B C D E F);
+row_of!(7 A B C D E F G);
+row_of!(8 A B C D E F G H);
+row_of!(9 A B C D E F G H I);
+row_of!(10 A B C D E F G H I J);
+row_of!(11 A B C D E F G H I J K);
+row_of!(12 A B C D E F G H I J K L);
+row_of!(13 A B C D E F G H I J K L M);
+row_of!(14 A B C D E F G H I J K L M N);
+row_of!(15 A B C D E F G H I J K L M N O);
+row_of!(16 A B C D E F G H I J K L M N O P);
+
+/// A statement of a batch that has no rows touches nothing, and is not sent.
+fn idle(args: &[Arg]) -> bool {
+    args.iter().any(|arg| matches!(arg, Arg::Batch(None)))
+}
+
+/// The rows that a query of [`dialect::sqlite_rows`] answers with.
+fn unfold<T: Row>(folded: &(String,)) -> Result<Vec<T>> {
+    serde_json::from_str(&folded.0).map_err(|_| Error::Unreadable { what: "rows of the store".into() })
+}
 
 impl Db {
     /// Opens the store named by the operator: `sqlite:PATH` or `postgres://…`, and brings its
@@ -175,8 +228,8 @@ impl Db {
                 .statement_cache_capacity(400)
                 .disable_statement_logging();
             let write = Writer::open(&options.clone().pragma("cache_size", "-24000")).await?;
-            let read = SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(false)).await?;
-            Self::Sqlite { read, write }
+            let read = SqlitePoolOptions::new().max_connections(4).connect_with(options.clone()).await?;
+            Self::Sqlite { read, write, inbox: inbox::Inbox::open(&options).await? }
         };
         db.migrate().await?;
         Ok(db)
@@ -212,16 +265,27 @@ impl Db {
         })
     }
 
+    /// Begins a transaction that only reads: one state of the store, beside those that write.
+    pub async fn reading(&self) -> Result<Tx> {
+        Ok(match self {
+            Self::Sqlite { read, .. } => Tx::Reading(read.begin().await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
     /// Reads, outside any transaction.
     pub async fn rows<T: Row>(&self, sql: &'static str, args: Vec<Arg>) -> Result<Vec<T>> {
-        Ok(match self {
+        if idle(&args) {
+            return Ok(Vec::new());
+        }
+        match self {
             Self::Sqlite { read, .. } => {
-                bound!(sqlx::query_as::<sqlx::Sqlite, T>(AssertSqlSafe(dialect::sqlite(sql))), args).fetch_all(read).await?
+                unfold(&bound!(sqlx::query_as(dialect::sqlite_rows(sql, T::COLUMNS)), args).fetch_one(read).await?)
             }
             Self::Postgres(pool) => {
-                bound!(sqlx::query_as::<sqlx::Postgres, T>(AssertSqlSafe(dialect::postgres(sql))), args).fetch_all(pool).await?
+                Ok(bound!(sqlx::query_as::<sqlx::Postgres, T>(dialect::postgres(sql)), args).fetch_all(pool).await?)
             }
-        })
+        }
     }
 
     /// Reads at most one row.
@@ -231,6 +295,9 @@ impl Db {
 
     /// One statement in a transaction of its own; answers how many rows it touched.
     pub async fn exec(&self, sql: &'static str, args: Vec<Arg>) -> Result<u64> {
+        if idle(&args) {
+            return Ok(0);
+        }
         let mut tx = self.begin().await?;
         let touched = tx.exec(sql, args).await?;
         tx.commit().await?;
@@ -261,7 +328,8 @@ impl Db {
     /// Closes every connection.
     pub async fn close(&self) {
         match self {
-            Self::Sqlite { read, write } => {
+            Self::Sqlite { read, write, inbox } => {
+                inbox.close().await;
                 read.close().await;
                 write.close().await;
             }
@@ -273,25 +341,35 @@ impl Db {
 impl Tx {
     /// Reads, or writes with `RETURNING` (whose order is not defined: sort).
     pub async fn rows<T: Row>(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<Vec<T>> {
-        Ok(match self {
+        if idle(&args) {
+            return Ok(Vec::new());
+        }
+        match self {
+            Self::Sqlite(tx) if sql.contains("RETURNING") => {
+                Ok(bound!(sqlx::query_as::<sqlx::Sqlite, T>(dialect::sqlite(sql)), args).fetch_all(tx.connection()?).await?)
+            }
             Self::Sqlite(tx) => {
-                bound!(sqlx::query_as::<sqlx::Sqlite, T>(AssertSqlSafe(dialect::sqlite(sql))), args).fetch_all(tx.connection()?).await?
+                unfold(&bound!(sqlx::query_as(dialect::sqlite_rows(sql, T::COLUMNS)), args).fetch_one(tx.connection()?).await?)
             }
+            Self::Reading(tx) => unfold(&bound!(sqlx::query_as(dialect::sqlite_rows(sql, T::COLUMNS)), args).fetch_one(&mut **tx).await?),
             Self::Postgres(tx) => {
-                bound!(sqlx::query_as::<sqlx::Postgres, T>(AssertSqlSafe(dialect::postgres(sql))), args).fetch_all(&mut **tx).await?
+                Ok(bound!(sqlx::query_as::<sqlx::Postgres, T>(dialect::postgres(sql)), args).fetch_all(&mut **tx).await?)
             }
-        })
+        }
     }
 
     /// Writes; answers how many rows it touched.
     pub async fn exec(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<u64> {
+        if idle(&args) {
+            return Ok(0);
+        }
         Ok(match self {
-            Self::Sqlite(tx) => bound!(sqlx::query::<sqlx::Sqlite>(AssertSqlSafe(dialect::sqlite(sql))), args)
-                .execute(tx.connection()?)
-                .await?
-                .rows_affected(),
+            Self::Sqlite(tx) => {
+                bound!(sqlx::query::<sqlx::Sqlite>(dialect::sqlite(sql)), args).execute(tx.connection()?).await?.rows_affected()
+            }
+            Self::Reading(_) => return Err(Error::System("a transaction that reads was asked to write".into())),
             Self::Postgres(tx) => {
-                bound!(sqlx::query::<sqlx::Postgres>(AssertSqlSafe(dialect::postgres(sql))), args).execute(&mut **tx).await?.rows_affected()
+                bound!(sqlx::query::<sqlx::Postgres>(dialect::postgres(sql)), args).execute(&mut **tx).await?.rows_affected()
             }
         })
     }
@@ -299,8 +377,9 @@ impl Tx {
     /// Several statements without values: schema only.
     async fn raw(&mut self, sql: &'static str) -> Result<()> {
         match self {
-            Self::Sqlite(tx) => sqlx::raw_sql(AssertSqlSafe(dialect::sqlite(sql))).execute(tx.connection()?).await.map(|_| ())?,
-            Self::Postgres(tx) => sqlx::raw_sql(AssertSqlSafe(dialect::postgres(sql))).execute(&mut **tx).await.map(|_| ())?,
+            Self::Sqlite(tx) => sqlx::raw_sql(dialect::sqlite(sql)).execute(tx.connection()?).await.map(|_| ())?,
+            Self::Reading(_) => return Err(Error::System("a transaction that reads was asked to write".into())),
+            Self::Postgres(tx) => sqlx::raw_sql(dialect::postgres(sql)).execute(&mut **tx).await.map(|_| ())?,
         }
         Ok(())
     }
@@ -309,6 +388,7 @@ impl Tx {
     pub async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
+            Self::Reading(tx) => tx.commit().await?,
             Self::Postgres(tx) => tx.commit().await?,
         }
         Ok(())

@@ -16,7 +16,7 @@ const RECENT: &str = "SELECT person, field, value FROM overwrites
 
 /// What was written to these people's records (`[[person], …]`) after a time, in order.
 pub async fn recent(tx: &mut Tx, connection: &str, people: &Value, after: Millis) -> Result<Vec<Overwrite>> {
-    tx.rows(RECENT, args![connection, people.clone(), after]).await
+    tx.rows(RECENT, args![connection, people, after]).await
 }
 
 const FORGET: &str =
@@ -27,6 +27,6 @@ const ADD: &str = "INSERT INTO overwrites (connection, person, field, at, nth, v
 
 /// Adds what is written now (`[[person, field, nth at this moment, hash], …]`) and forgets what is older than `after`.
 pub async fn add(tx: &mut Tx, connection: &str, rows: &Value, now: Millis, after: Millis) -> Result<()> {
-    tx.exec(FORGET, args![connection, rows.clone(), after]).await?;
-    tx.exec(ADD, args![connection, rows.clone(), now]).await.map(|_| ())
+    tx.exec(FORGET, args![connection, rows, after]).await?;
+    tx.exec(ADD, args![connection, rows, now]).await.map(|_| ())
 }

@@ -16,7 +16,7 @@ pub type Known = (String, String, Option<String>, Option<i64>);
 
 /// The people known under these hashes (`[[hash], …]`).
 pub async fn by_hash(tx: &mut Tx, hashes: &Value) -> Result<Vec<Known>> {
-    tx.rows(BY_HASH, args![hashes.clone()]).await
+    tx.rows(BY_HASH, args![hashes]).await
 }
 
 const ADD: &str = "INSERT INTO people (id, data_key, created_at) SELECT value ->> 0, value ->> 1, $2 FROM json_each(CAST($1 AS TEXT))";
@@ -29,9 +29,9 @@ const ADD_IDENTITIES: &str =
 pub async fn add(tx: &mut Tx, people: &Value, identities: &Value, now: Millis) -> Result<bool> {
     let expected = identities.as_array().map_or(0, Vec::len) as u64;
     if people.as_array().is_some_and(|p| !p.is_empty()) {
-        tx.exec(ADD, args![people.clone(), now]).await?;
+        tx.exec(ADD, args![people, now]).await?;
     }
-    Ok(expected == 0 || tx.exec(ADD_IDENTITIES, args![identities.clone()]).await? == expected)
+    Ok(expected == 0 || tx.exec(ADD_IDENTITIES, args![identities]).await? == expected)
 }
 
 const LOCK: &str =
@@ -39,14 +39,14 @@ const LOCK: &str =
 
 /// Locks people (`[[id], …]`) in a fixed order and answers id, wrapped data key, erased since.
 pub async fn lock(tx: &mut Tx, people: &Value) -> Result<Vec<(String, Option<String>, Option<i64>)>> {
-    tx.rows(LOCK, args![people.clone()]).await
+    tx.rows(LOCK, args![people]).await
 }
 
 const KEYS: &str = "SELECT id, data_key FROM people WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
 
 /// Wrapped data keys of people (`[[id], …]`).
 pub async fn data_keys(db: &Db, people: &Value) -> Result<Vec<(String, Option<String>)>> {
-    db.rows(KEYS, args![people.clone()]).await
+    db.rows(KEYS, args![people]).await
 }
 
 /// A suppression hit: hash, scope, reason, channels (JSON), since.
@@ -56,7 +56,7 @@ const SUPPRESSED: &str =
 
 /// Suppressions of these hashes (`[[hash], …]`).
 pub async fn suppressed(tx: &mut Tx, hashes: &Value) -> Result<Vec<Suppression>> {
-    tx.rows(SUPPRESSED, args![hashes.clone()]).await
+    tx.rows(SUPPRESSED, args![hashes]).await
 }
 
 const SUPPRESS: &str = "INSERT INTO suppressions (hash, scope, reason, channels, since)
@@ -65,7 +65,7 @@ const SUPPRESS: &str = "INSERT INTO suppressions (hash, scope, reason, channels,
 
 /// Adds suppressions (`[[hash, scope, reason, channels JSON], …]`).
 pub async fn suppress(tx: &mut Tx, rows: &Value, now: Millis) -> Result<u64> {
-    tx.exec(SUPPRESS, args![rows.clone(), now]).await
+    tx.exec(SUPPRESS, args![rows, now]).await
 }
 
 /// A share that stands: person, share, source, recipient, status, created, agreement, lead.
@@ -75,7 +75,7 @@ const STANDING: &str = "SELECT person, id, source, recipient, status, created_at
 
 /// Shares of these people (`[[id], …]`).
 pub async fn standing(tx: &mut Tx, people: &Value) -> Result<Vec<Standing>> {
-    tx.rows(STANDING, args![people.clone()]).await
+    tx.rows(STANDING, args![people]).await
 }
 
 const PAUSED: &str = "SELECT DISTINCT partner FROM connections WHERE state = 'paused'";

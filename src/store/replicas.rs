@@ -79,9 +79,9 @@ const FREE_HINTS: &str = "UPDATE dirty SET lease = NULL, lease_until = 0, due = 
 /// Answers those that nobody else was faster with.
 pub async fn take(db: &Db, me: &str, rows: &Value, now: Millis) -> Result<Vec<String>> {
     let mut tx = db.begin().await?;
-    let taken: Vec<String> = tx.rows::<(String,)>(TAKE, args![rows.clone(), me]).await?.into_iter().map(|(name,)| name).collect();
+    let taken: Vec<String> = tx.rows::<(String,)>(TAKE, args![rows, me]).await?.into_iter().map(|(name,)| name).collect();
     let names = Value::from(taken.iter().map(|name| json!([name])).collect::<Vec<_>>());
-    tx.exec(FREE_DELIVERIES, args![names.clone(), now]).await?;
+    tx.exec(FREE_DELIVERIES, args![&names, now]).await?;
     tx.exec(FREE_HINTS, args![names, now]).await?;
     tx.commit().await?;
     Ok(taken)
@@ -92,7 +92,7 @@ const RELEASE: &str =
 
 /// Gives connections back (`[[name], …]`): whoever sees it first takes them.
 pub async fn release(db: &Db, me: &str, names: &Value) -> Result<()> {
-    db.exec(RELEASE, args![me, names.clone()]).await.map(|_| ())
+    db.exec(RELEASE, args![me, names]).await.map(|_| ())
 }
 
 const NOW: &str = "SELECT {now}";

@@ -1,4 +1,4 @@
--- Version 1. One text for both engines: {int} and {strict} are filled in per engine.
+-- Version 1. One text for both engines: {int}, {strict} and {keyed} are filled in per engine.
 -- Keys begin with what tells rows apart: a batch then finds each of its rows, and never walks a connection's.
 -- Times are milliseconds since 1970 in UTC. Sealed columns hold vault texts. Hash columns hold keyed hashes.
 
@@ -83,7 +83,7 @@ CREATE TABLE budgets (
   version       {int} NOT NULL,
   blocked_until {int} NOT NULL,
   PRIMARY KEY (connection, budget)
-) {strict};
+) {keyed};
 
 CREATE TABLE cursors (
   connection    TEXT NOT NULL,
@@ -111,7 +111,7 @@ CREATE TABLE dirty (
   lease       TEXT,
   claims      {int} NOT NULL,
   PRIMARY KEY (remote_id, connection, object)
-) {strict};
+) {keyed};
 CREATE INDEX dirty_due ON dirty (connection, due);
 
 CREATE TABLE changes (
@@ -137,12 +137,12 @@ CREATE TABLE people (
   data_key   TEXT,
   erased_at  {int},
   created_at {int} NOT NULL
-) {strict};
+) {keyed};
 
 CREATE TABLE identities (
   hash   TEXT PRIMARY KEY,
   person TEXT NOT NULL
-) {strict};
+) {keyed};
 CREATE INDEX identities_person ON identities (person);
 
 -- What we know of a source's records.
@@ -157,7 +157,7 @@ CREATE TABLE records (
   written    TEXT,
   seen_at    {int} NOT NULL,
   PRIMARY KEY (remote_id, connection, object)
-) {strict};
+) {keyed};
 CREATE INDEX records_lead ON records (lead);
 
 CREATE TABLE leads (
@@ -184,7 +184,7 @@ CREATE TABLE suppressions (
   channels TEXT NOT NULL,
   since    {int} NOT NULL,
   PRIMARY KEY (hash, reason)
-) {strict};
+) {keyed};
 
 CREATE TABLE consents (
   id           TEXT PRIMARY KEY,
@@ -244,7 +244,7 @@ CREATE TABLE share_events (
   progress TEXT NOT NULL,
   reason   TEXT,
   said_by  TEXT NOT NULL
-) {strict};
+) {keyed};
 CREATE INDEX share_events_share ON share_events (share, at);
 
 -- How busy recipients are: shares given per day (days since 1970 in UTC), and under day -1 those open now.
@@ -254,7 +254,7 @@ CREATE TABLE loads (
   day       {int} NOT NULL,
   count     {int} NOT NULL,
   PRIMARY KEY (recipient, agreement, day)
-) {strict};
+) {keyed};
 
 -- Leads newly shared per minute, two hours back: what the brake looks at.
 CREATE TABLE shared_minutes (
@@ -262,7 +262,7 @@ CREATE TABLE shared_minutes (
   minute {int} NOT NULL,
   count  {int} NOT NULL,
   PRIMARY KEY (source, minute)
-) {strict};
+) {keyed};
 
 -- Unique claims: one person at one recipient, and whatever else only one share may hold.
 CREATE TABLE claims (
@@ -271,7 +271,7 @@ CREATE TABLE claims (
   share TEXT NOT NULL,
   at    {int} NOT NULL,
   PRIMARY KEY (kind, claim)
-) {strict};
+) {keyed};
 CREATE INDEX claims_share ON claims (share);
 
 -- One row per share and way: out (to the recipient) and back (status to the sharer). The body is
@@ -293,7 +293,7 @@ CREATE TABLE deliveries (
   lease          TEXT,
   last_error     TEXT,
   PRIMARY KEY (share, way)
-) {strict};
+) {keyed};
 CREATE INDEX deliveries_due ON deliveries (connection, way, lane, due) WHERE state = 'open' AND wanted_version > done_version;
 
 -- One person on one connection is one record there, under one marker that is never recomputed.
@@ -309,7 +309,7 @@ CREATE TABLE remote_people (
   landed_at  {int},
   PRIMARY KEY (person, connection),
   UNIQUE (marker, connection)
-) {strict};
+) {keyed};
 CREATE UNIQUE INDEX remote_people_id ON remote_people (remote_id, connection, object) WHERE remote_id IS NOT NULL;
 
 CREATE TABLE remote_aliases (
@@ -318,7 +318,7 @@ CREATE TABLE remote_aliases (
   old_id     TEXT NOT NULL,
   new_id     TEXT NOT NULL,
   PRIMARY KEY (old_id, connection, object)
-) {strict};
+) {keyed};
 CREATE INDEX remote_aliases_new ON remote_aliases (new_id, connection, object);
 
 -- What we lately wrote over values of our own, by keyed hash: a field that goes back and forth shows here.
@@ -330,7 +330,7 @@ CREATE TABLE overwrites (
   nth        {int} NOT NULL,
   value      TEXT NOT NULL,
   PRIMARY KEY (connection, person, field, at, nth)
-) {strict};
+) {keyed};
 
 -- Committed before a write is sent; in doubt until its outcome is known.
 CREATE TABLE intents (
@@ -342,7 +342,7 @@ CREATE TABLE intents (
   sent_at  {int} NOT NULL,
   saved    TEXT,
   PRIMARY KEY (share, way)
-) {strict};
+) {keyed};
 CREATE INDEX intents_connection ON intents (connection);
 
 CREATE TABLE attempts (
@@ -354,7 +354,7 @@ CREATE TABLE attempts (
   took_ms  {int} NOT NULL,
   outcome  TEXT NOT NULL,
   code     TEXT
-) {strict};
+) {keyed};
 CREATE INDEX attempts_share ON attempts (share, at);
 
 -- Append-only; seq, prev, hash and leaf are filled in once, by the sealer.
@@ -377,7 +377,7 @@ CREATE TABLE ledger_heads (
   stream TEXT PRIMARY KEY,
   seq    {int} NOT NULL,
   hash   TEXT NOT NULL
-) {strict};
+) {keyed};
 
 -- Inner nodes of the tree that make proofs short.
 CREATE TABLE ledger_nodes (
@@ -385,7 +385,7 @@ CREATE TABLE ledger_nodes (
   idx   {int} NOT NULL,
   hash  TEXT NOT NULL,
   PRIMARY KEY (level, idx)
-) {strict};
+) {keyed};
 
 CREATE TABLE checkpoints (
   size {int} PRIMARY KEY,

@@ -52,7 +52,7 @@ const BY_ID: &str =
 
 /// Shares by id (`[[id], …]`).
 pub async fn by_id(tx: &mut Tx, ids: &Value) -> Result<Vec<Share>> {
-    Ok(tx.rows::<Row>(BY_ID, args![ids.clone()]).await?.into_iter().map(share).collect())
+    Ok(tx.rows::<Row>(BY_ID, args![ids]).await?.into_iter().map(share).collect())
 }
 
 const BY_LEAD: &str =
@@ -61,7 +61,7 @@ const BY_LEAD: &str =
 
 /// Shares of leads (`[[lead], …]`).
 pub async fn by_lead(tx: &mut Tx, leads: &Value) -> Result<Vec<Share>> {
-    Ok(tx.rows::<Row>(BY_LEAD, args![leads.clone()]).await?.into_iter().map(share).collect())
+    Ok(tx.rows::<Row>(BY_LEAD, args![leads]).await?.into_iter().map(share).collect())
 }
 
 const AT_RECIPIENT: &str =
@@ -70,22 +70,22 @@ const AT_RECIPIENT: &str =
 
 /// Shares of people at one connection (`[[person], …]`).
 pub async fn at_recipient(tx: &mut Tx, connection: &str, people: &Value) -> Result<Vec<Share>> {
-    Ok(tx.rows::<Row>(AT_RECIPIENT, args![connection, people.clone()]).await?.into_iter().map(share).collect())
+    Ok(tx.rows::<Row>(AT_RECIPIENT, args![connection, people]).await?.into_iter().map(share).collect())
 }
 
 const CLAIM: &str = "INSERT INTO claims (kind, claim, share, at) SELECT value ->> 0, value ->> 1, value ->> 2, $2 FROM json_each(CAST($1 AS TEXT)) WHERE true
-  ON CONFLICT (kind, claim) DO NOTHING RETURNING kind, claim";
+  ON CONFLICT (kind, claim) DO NOTHING";
 
-/// Takes unique claims (`[[kind, claim, share], …]`, sorted); answers those that were free.
-pub async fn claim(tx: &mut Tx, rows: &Value, now: Millis) -> Result<Vec<(String, String)>> {
-    tx.rows(CLAIM, args![rows.clone(), now]).await
+/// Takes unique claims (`[[kind, claim, share], …]`, sorted); answers how many were free.
+pub async fn claim(tx: &mut Tx, rows: &Value, now: Millis) -> Result<u64> {
+    tx.exec(CLAIM, args![rows, now]).await
 }
 
 const RELEASE: &str = "DELETE FROM claims WHERE share IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
 
 /// Gives up the claims of shares that ended (`[[share], …]`).
 pub async fn release(tx: &mut Tx, shares: &Value) -> Result<()> {
-    tx.exec(RELEASE, args![shares.clone()]).await.map(|_| ())
+    tx.exec(RELEASE, args![shares]).await.map(|_| ())
 }
 
 const ADD: &str = "INSERT INTO shares (id, person, lead, source, recipient, agreement, terms, decision, connection, object, status, progress, created_at, updated_at)
@@ -94,7 +94,7 @@ const ADD: &str = "INSERT INTO shares (id, person, lead, source, recipient, agre
 
 /// Adds shares (`[[id, person, lead, source, recipient, agreement, terms, decision, connection, object, status], …]`).
 pub async fn add(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(ADD, args![rows.clone(), now]).await.map(|_| ())
+    tx.exec(ADD, args![rows, now]).await.map(|_| ())
 }
 
 const MOVE: &str = "UPDATE shares SET status = item.value ->> 1, progress = item.value ->> 2, reason = item.value ->> 3,
@@ -106,13 +106,13 @@ const ADD_EVENTS: &str = "INSERT INTO share_events (id, share, at, status, progr
 /// Moves shares and keeps each move as an event
 /// (`[[share, status, progress, reason, amount, event id, said by], …]`).
 pub async fn move_to(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(MOVE, args![rows.clone(), now]).await?;
-    tx.exec(ADD_EVENTS, args![rows.clone(), now]).await.map(|_| ())
+    tx.exec(MOVE, args![rows, now]).await?;
+    tx.exec(ADD_EVENTS, args![rows, now]).await.map(|_| ())
 }
 
 /// Keeps the first event of new shares (same shape as [`move_to`]).
 pub async fn add_events(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(ADD_EVENTS, args![rows.clone(), now]).await.map(|_| ())
+    tx.exec(ADD_EVENTS, args![rows, now]).await.map(|_| ())
 }
 
 /// A person at a connection.
@@ -148,7 +148,7 @@ const WANT: &str = "INSERT INTO remote_people (connection, person, object, marke
 /// Reserves a marker per person and connection (`[[connection, person, object, marker], …]`); one
 /// that is there stays for ever. A new decision about a person whose record there is gone begins anew.
 pub async fn want_remote(tx: &mut Tx, rows: &Value) -> Result<()> {
-    tx.exec(WANT, args![rows.clone()]).await.map(|_| ())
+    tx.exec(WANT, args![rows]).await.map(|_| ())
 }
 
 const REMOTE_BY_PERSON: &str = "SELECT person, marker, remote_id, made, state, shadow, landed_at FROM remote_people
@@ -156,7 +156,7 @@ const REMOTE_BY_PERSON: &str = "SELECT person, marker, remote_id, made, state, s
 
 /// People at a connection (`[[person], …]`).
 pub async fn remote_by_person(tx: &mut Tx, connection: &str, people: &Value) -> Result<Vec<RemotePerson>> {
-    Ok(tx.rows::<RemoteRow>(REMOTE_BY_PERSON, args![connection, people.clone()]).await?.into_iter().map(remote).collect())
+    Ok(tx.rows::<RemoteRow>(REMOTE_BY_PERSON, args![connection, people]).await?.into_iter().map(remote).collect())
 }
 
 const ADOPTED: &str = "SELECT remote_people.remote_id, shares.id FROM shares
@@ -165,7 +165,7 @@ const ADOPTED: &str = "SELECT remote_people.remote_id, shares.id FROM shares
 
 /// Of these shares (`[[share], …]`), the records at a connection that were there before us, with their shares.
 pub async fn adopted(db: &Db, connection: &str, ids: &Value) -> Result<Vec<(String, String)>> {
-    db.rows(ADOPTED, args![connection, ids.clone()]).await
+    db.rows(ADOPTED, args![connection, ids]).await
 }
 
 const REMOTE_BY_ID: &str = "SELECT person, marker, remote_id, made, state, shadow, landed_at FROM remote_people
@@ -173,7 +173,7 @@ const REMOTE_BY_ID: &str = "SELECT person, marker, remote_id, made, state, shado
 
 /// People whose record at a connection is one of these (`[[remote id], …]`): ours.
 pub async fn remote_by_id(db: &Db, connection: &str, object: &str, ids: &Value) -> Result<Vec<RemotePerson>> {
-    Ok(db.rows::<RemoteRow>(REMOTE_BY_ID, args![connection, object, ids.clone()]).await?.into_iter().map(remote).collect())
+    Ok(db.rows::<RemoteRow>(REMOTE_BY_ID, args![connection, object, ids]).await?.into_iter().map(remote).collect())
 }
 
 const REMOTE_BY_MARKER: &str = "SELECT person, marker, remote_id, made, state, shadow, landed_at FROM remote_people
@@ -181,7 +181,7 @@ const REMOTE_BY_MARKER: &str = "SELECT person, marker, remote_id, made, state, s
 
 /// People at a connection by marker (`[[marker], …]`).
 pub async fn remote_by_marker(tx: &mut Tx, connection: &str, markers: &Value) -> Result<Vec<RemotePerson>> {
-    Ok(tx.rows::<RemoteRow>(REMOTE_BY_MARKER, args![connection, markers.clone()]).await?.into_iter().map(remote).collect())
+    Ok(tx.rows::<RemoteRow>(REMOTE_BY_MARKER, args![connection, markers]).await?.into_iter().map(remote).collect())
 }
 
 const LAND: &str =
@@ -202,7 +202,7 @@ pub async fn owner(tx: &mut Tx, connection: &str, object: &str, remote_id: &str)
 
 /// Notes where people landed (`[[person, remote id, made, sealed shadow], …]`).
 pub async fn land(tx: &mut Tx, connection: &str, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(LAND, args![connection, rows.clone(), now]).await.map(|_| ())
+    tx.exec(LAND, args![connection, rows, now]).await.map(|_| ())
 }
 
 const REMOTE_GONE: &str =
@@ -210,7 +210,7 @@ const REMOTE_GONE: &str =
 
 /// People whose record there is gone (`[[person], …]`): it is never written to again.
 pub async fn remote_gone(tx: &mut Tx, connection: &str, people: &Value) -> Result<()> {
-    tx.exec(REMOTE_GONE, args![connection, people.clone()]).await.map(|_| ())
+    tx.exec(REMOTE_GONE, args![connection, people]).await.map(|_| ())
 }
 
 const ADD_ALIAS: &str = "INSERT INTO remote_aliases (connection, object, old_id, new_id) VALUES ($1, $2, $3, $4)
@@ -249,7 +249,7 @@ const LEDGER_ADD: &str = "INSERT INTO ledger (id, stream, at, kind, body) SELECT
 /// Adds ledger entries with the work that they record (`[[id, stream, kind, canonical body], …]`).
 pub async fn ledger_add(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
     if rows.as_array().is_some_and(|r| !r.is_empty()) {
-        tx.exec(LEDGER_ADD, args![rows.clone(), now]).await?;
+        tx.exec(LEDGER_ADD, args![rows, now]).await?;
     }
     Ok(())
 }

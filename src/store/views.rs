@@ -101,7 +101,7 @@ const SHARES_OF: &str = "SELECT lead, recipient, status, progress FROM shares
 
 /// Where the shares of leads (`[[id], …]`) stand: lead, recipient, status, progress.
 pub async fn shares_of(db: &Db, leads: &Value) -> Result<Vec<(String, String, String, String)>> {
-    db.rows(SHARES_OF, args![leads.clone()]).await
+    db.rows(SHARES_OF, args![leads]).await
 }
 
 /// One change: what was taken in, and how it ended.
@@ -280,7 +280,7 @@ const LEDGER_NEAR: &str = "SELECT DISTINCT ledger.id, ledger.stream, ledger.at, 
 /// Entries that name one of these ids (`[["%id%"], …]`), looked for only between these entry ids
 /// (`[[from, to], …]`): the ledger has no index by lead, and entry ids sort by time.
 pub async fn ledger_near(db: &Db, between: &Value, naming: &Value) -> Result<Vec<LedgerLine>> {
-    db.rows(LEDGER_NEAR, args![between.clone(), naming.clone()]).await
+    db.rows(LEDGER_NEAR, args![between, naming]).await
 }
 
 /// A poll: connection, object, when the next is due, whether everything is to be read again.

@@ -1,0 +1,119 @@
+//! Hints on their way into an embedded store: kept in a small file of their own, with a writer of its own, so that no webhook
+//! waits for work to get on the disk. Work takes them into `dirty` before it looks for what is due.
+//!
+//! A crash in between takes them in twice: a hint only says what to look at, so that costs one look.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+
+use super::dirty::{self, Raise};
+use super::writer::Writer;
+use super::{Db, Tx};
+use crate::args;
+use crate::clock::Millis;
+use crate::errors::Result;
+use crate::points;
+
+/// Most hints taken in by one transaction.
+const BATCH: i64 = 5_000;
+
+const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS inbox (id INTEGER PRIMARY KEY, connection TEXT NOT NULL, object TEXT NOT NULL,
+  remote_id TEXT NOT NULL, kind TEXT NOT NULL, detail TEXT, at INTEGER NOT NULL) STRICT";
+
+/// The file beside the store's. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Inbox {
+    read: SqlitePool,
+    write: Writer,
+    /// Whether there may be something in it.
+    filled: Arc<AtomicBool>,
+    /// One takes in at a time.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Inbox {
+    /// Opens it, `….inbox` beside the store's file.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(super) async fn open(options: &SqliteConnectOptions) -> Result<Self> {
+        let mut name = options.get_filename().as_os_str().to_owned();
+        name.push(".inbox");
+        let options = options.clone().filename(name);
+        let write = Writer::open(&options).await?;
+        let read = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        let mut tx = Tx::Sqlite(write.begin().await?);
+        tx.raw(SCHEMA).await?;
+        tx.commit().await?;
+        Ok(Self { read, write, filled: Arc::new(AtomicBool::new(true)), turn: Arc::default() })
+    }
+
+    /// Keeps hints `(connection, hint)`; answers after the commit.
+    ///
+    /// # Errors
+    /// The store's: none of them was kept.
+    pub async fn keep<'a>(&self, hints: impl Iterator<Item = (&'a str, &'a Raise)>, now: Millis) -> Result<()> {
+        let rows: Vec<Value> = hints.map(|(at, h)| json!([at, h.object, h.remote_id, h.kind, h.detail])).collect();
+        let mut tx = Tx::Sqlite(self.write.begin().await?);
+        tx.exec(KEEP, args![Value::from(rows), now]).await?;
+        points::at("webhook.raised").await;
+        tx.commit().await?;
+        self.filled.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    pub(super) async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+}
+
+const KEEP: &str = "INSERT INTO inbox (connection, object, remote_id, kind, detail, at)
+  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, $2 FROM json_each(CAST($1 AS TEXT))";
+const KEPT: &str = "SELECT id, connection, object, remote_id, kind, detail, at FROM inbox ORDER BY id LIMIT $1";
+const TAKEN: &str = "DELETE FROM inbox WHERE id <= $1";
+
+/// Takes in what was kept: hints of all connections. On a server hints go to their place at once, and nothing is to be done.
+///
+/// # Errors
+/// The store's: what was not taken in stays.
+pub async fn take_in(db: &Db) -> Result<()> {
+    type Row = (i64, String, String, String, String, Option<String>, i64);
+    let Db::Sqlite { inbox, .. } = db else { return Ok(()) };
+    if !inbox.filled.load(Ordering::SeqCst) {
+        return Ok(());
+    }
+    let _turn = inbox.turn.lock().await;
+    while inbox.filled.swap(false, Ordering::SeqCst) {
+        let rows = Tx::Reading(inbox.read.begin().await?).rows::<Row>(KEPT, args![BATCH]).await;
+        let taken = match rows {
+            Ok(rows) => take(db, inbox, rows).await,
+            Err(error) => Err(error),
+        };
+        // What is left is there the next time.
+        inbox.filled.fetch_or(!matches!(taken, Ok(false)), Ordering::SeqCst);
+        taken?;
+    }
+    Ok(())
+}
+
+/// Answers whether there may be more.
+async fn take(db: &Db, inbox: &Inbox, rows: Vec<(i64, String, String, String, String, Option<String>, i64)>) -> Result<bool> {
+    let Some((last, .., now)) = rows.last().cloned() else { return Ok(false) };
+    let more = rows.len() as i64 == BATCH;
+    let hints: Vec<(String, Raise)> = rows
+        .into_iter()
+        .map(|(_, connection, object, remote_id, kind, detail, _)| (connection, Raise { object, remote_id, kind: dirty::kind(&kind), detail }))
+        .collect();
+    let mut tx = db.begin().await?;
+    dirty::raise_all(&mut tx, hints.iter().map(|(at, hint)| (at.as_str(), hint)), now).await?;
+    tx.commit().await?;
+    points::at("inbox.raised").await;
+    let mut tx = Tx::Sqlite(inbox.write.begin().await?);
+    tx.exec(TAKEN, args![last]).await?;
+    tx.commit().await?;
+    Ok(more)
+}
