@@ -19,13 +19,13 @@ pub struct Change {
     pub lead: Option<String>,
     /// The decision.
     pub decision: Option<String>,
-    id: std::cell::OnceCell<String>,
+    id: std::sync::OnceLock<String>,
 }
 
 impl Change {
     /// A change that ended.
     pub fn new(hint: &Dirty, outcome: ChangeOutcome, reason: impl Into<String>, lead: Option<String>) -> Self {
-        Self { hint: hint.clone(), outcome, reason: reason.into(), lead, decision: None, id: std::cell::OnceCell::new() }
+        Self { hint: hint.clone(), outcome, reason: reason.into(), lead, decision: None, id: std::sync::OnceLock::new() }
     }
 
     /// Its id, made when first asked for.

@@ -35,6 +35,11 @@ impl Entries {
         Ok(())
     }
 
+    /// Takes over what was gathered elsewhere.
+    pub fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
     /// Writes the entries with the work that they record.
     pub async fn write(self, tx: &mut Tx, ctx: &Context) -> Result<()> {
         let now = ctx.clock.now();

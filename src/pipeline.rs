@@ -129,8 +129,9 @@ async fn keep(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, batc
     let now = ctx.clock.now();
     let mut entries = Entries::default();
     let sorted = intake::keep::sort(ctx, line, mapping, batch).await?;
+    let judged = intake::judge::judge(ctx, rules, line, mapping, sorted).await?;
     let mut tx = ctx.db.begin().await?;
-    let mut changes = intake::keep::keep(&mut tx, ctx, rules, line, mapping, sorted, &mut entries).await?;
+    let mut changes = intake::keep::keep(&mut tx, ctx, rules, line, mapping, judged, &mut entries).await?;
     let mut stopped = intake::noes::of_received(&mut tx, ctx, rules, line, mapping, &batch.ours, &mut entries).await?;
     changes.extend(follow::keep::keep(&mut tx, ctx, line, mapping, &batch.ours, &mut entries).await?);
     for change in &mut changes {

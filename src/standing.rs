@@ -13,6 +13,7 @@ use crate::people::Hashes;
 use crate::store::{Tx, loads, people as store};
 
 /// What stands, for a batch of people. Decisions made in the batch are added as they are made.
+#[derive(Clone)]
 pub struct Stands {
     shares: BTreeMap<String, Vec<ExistingShare>>,
     suppressed: BTreeMap<String, Suppression>,
@@ -70,6 +71,19 @@ impl Stands {
             partners: self.partners.clone(),
         };
         Facts { lead: lead.clone(), source: source.to_owned(), now: ctx.clock.now(), standing }
+    }
+
+    /// Whether the same stands about the people, and the same partners are paused. How many leads partners have may differ.
+    pub fn same_people(&self, other: &Self) -> bool {
+        let paused = |stands: &Self| stands.partners.iter().filter(|(_, p)| p.paused).map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        self.shares == other.shares && self.suppressed == other.suppressed && paused(self) == paused(other)
+    }
+
+    /// What a recipient has over all agreements, and under one.
+    pub fn loads(&self, recipient: &str, agreement: &str) -> (Load, Load) {
+        let partner = self.partners.get(recipient);
+        let under = partner.and_then(|p| p.agreements.get(agreement)).copied();
+        (partner.map(|p| p.load).unwrap_or_default(), under.unwrap_or_default())
     }
 
     /// Notes a share that this batch makes, so that its next lead sees it.

@@ -4,7 +4,7 @@ use super::gates::{Case, Findings};
 use super::{Inputs, condition, own_share};
 use crate::clock::HOUR;
 use crate::model::ShareStatus;
-use crate::model::decision::{ExistingShare, Facts, Gate};
+use crate::model::decision::{ExistingShare, Facts, Gate, Load};
 use crate::program::{Entry, Program, after, business, list_name, place};
 
 /// Gate 7: what the agreement counts as a lead, and the recipient's territory.
@@ -151,6 +151,22 @@ fn silent(case: &Case<'_>) -> bool {
         .iter()
         .filter(unanswered)
         .any(|s| business::after(&partner.calendar, s.since, span).is_some_and(|end| end <= case.facts.now))
+}
+
+/// Whether a recipient has room for `count` leads more, over all agreements and under this one, beside the load that it has.
+pub fn has_room(program: &Program, agreement: &str, all: (Load, i64), under: (Load, i64)) -> bool {
+    let Some(entry) = program.agreements.get(agreement) else { return true };
+    let agreed = entry.agreement.operations.capacity.as_ref();
+    let partner = program.partners.get(entry.recipient()).map(|p| &p.value.capacity);
+    let caps = [
+        (agreed.and_then(|c| c.open), under.0.open, under.1),
+        (agreed.and_then(|c| c.day), under.0.day, under.1),
+        (agreed.and_then(|c| c.month), under.0.month, under.1),
+        (partner.and_then(|c| c.open), all.0.open, all.1),
+        (partner.and_then(|c| c.day), all.0.day, all.1),
+        (partner.and_then(|c| c.month), all.0.month, all.1),
+    ];
+    caps.into_iter().all(|(cap, used, more)| cap.is_none_or(|cap| i64::from(used) + more <= i64::from(cap)))
 }
 
 /// The cap that leaves no room, with its clause.

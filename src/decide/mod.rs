@@ -23,6 +23,7 @@ mod rank;
 mod tests;
 
 pub use explain::explain;
+pub use fit::has_room;
 use gates::Case;
 
 /// Names the rules by which a decision was made; it changes when the same inputs could be judged otherwise.

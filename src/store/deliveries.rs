@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Db, Tx};
+use super::{Arg, Db, Tx};
 use crate::args;
 use crate::clock::Millis;
 use crate::errors::Result;
@@ -64,8 +64,8 @@ const WANT: &str = "INSERT INTO deliveries (share, way, connection, object, lane
 /// Wants deliveries, or a newer version of those that are there; what failed is tried again with it, and what is
 /// urgent stays so
 /// (`[[share, way, connection, object, lane], …]`).
-pub async fn want(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(WANT, args![rows, now]).await.map(|_| ())
+pub async fn want(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<()> {
+    tx.exec(WANT, args![rows.into(), now]).await.map(|_| ())
 }
 
 const LANES: &str = "SELECT lanes.lane FROM (SELECT 0 AS lane UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS lanes

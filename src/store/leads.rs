@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Db, Tx};
+use super::{Arg, Db, Tx};
 use crate::args;
 use crate::clock::Millis;
 use crate::errors::Result;
@@ -76,8 +76,8 @@ const SAVE_LEADS: &str =
     version = leads.version + 1, updated_at = excluded.updated_at";
 
 /// Saves leads (`[[id, person, remote id, mapping hash, sealed data], …]`).
-pub async fn save_leads(tx: &mut Tx, partner: &str, connection: &str, object: &str, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(SAVE_LEADS, args![partner, connection, object, rows, now]).await.map(|_| ())
+pub async fn save_leads(tx: &mut Tx, partner: &str, connection: &str, object: &str, rows: impl Into<Arg>, now: Millis) -> Result<()> {
+    tx.exec(SAVE_LEADS, args![partner, connection, object, rows.into(), now]).await.map(|_| ())
 }
 
 /// A stored lead.
@@ -160,8 +160,8 @@ const SAVE_DECISIONS: &str = "INSERT INTO decisions (id, lead, change, at, outco
   SELECT value ->> 0, value ->> 1, value ->> 2, $2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 FROM json_each(CAST($1 AS TEXT))";
 
 /// Saves decisions (`[[id, lead, change, outcome, reason, sealed inputs, body], …]`).
-pub async fn save_decisions(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(SAVE_DECISIONS, args![rows, now]).await.map(|_| ())
+pub async fn save_decisions(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<()> {
+    tx.exec(SAVE_DECISIONS, args![rows.into(), now]).await.map(|_| ())
 }
 
 const SAVE_CHANGES: &str = "INSERT INTO changes (id, connection, object, remote_id, hints, taken_at, ended_at, outcome, reason, lead, decision)
@@ -184,6 +184,6 @@ const SAVE_CONSENTS: &str = "INSERT INTO consents (id, person, share, recipient,
   SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, $2 FROM json_each(CAST($1 AS TEXT))";
 
 /// Keeps proof of consent (`[[id, person, share, recipient, purpose, channel, sealed proof], …]`).
-pub async fn save_consents(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(SAVE_CONSENTS, args![rows, now]).await.map(|_| ())
+pub async fn save_consents(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<()> {
+    tx.exec(SAVE_CONSENTS, args![rows.into(), now]).await.map(|_| ())
 }

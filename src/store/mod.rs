@@ -79,8 +79,8 @@ pub enum Tx {
 pub enum Arg {
     /// A text.
     Text(String),
-    /// A batch as JSON; `None` for one without rows.
-    Batch(Option<String>),
+    /// JSON: mostly a batch, a list of rows.
+    Json(String),
     /// A number or time.
     Int(i64),
     /// A text that may be absent.
@@ -121,8 +121,7 @@ impl From<Option<i64>> for Arg {
 }
 impl From<&serde_json::Value> for Arg {
     fn from(value: &serde_json::Value) -> Self {
-        let empty = value.as_array().is_some_and(Vec::is_empty);
-        Self::Batch((!empty).then(|| value.to_string()))
+        Self::Json(value.to_string())
     }
 }
 impl From<serde_json::Value> for Arg {
@@ -134,7 +133,7 @@ impl From<serde_json::Value> for Arg {
 /// Binds values in order: `args![name, 5, None::<String>]`.
 #[macro_export]
 macro_rules! args {
-    ($($value:expr),* $(,)?) => { vec![$($crate::store::Arg::from($value)),*] };
+    ($($value:expr),* $(,)?) => { vec![$(Into::<$crate::store::Arg>::into($value)),*] };
 }
 
 macro_rules! bound {
@@ -142,9 +141,9 @@ macro_rules! bound {
         let mut query = $query;
         for arg in $args {
             query = match arg {
-                Arg::Text(v) => query.bind(v),
+                Arg::Text(v) | Arg::Json(v) => query.bind(v),
                 Arg::Int(v) => query.bind(v),
-                Arg::OptText(v) | Arg::Batch(v) => query.bind(v),
+                Arg::OptText(v) => query.bind(v),
                 Arg::OptInt(v) => query.bind(v),
             };
         }
@@ -186,8 +185,8 @@ row_of!(15 A B C D E F G H I J K L M N O);
 row_of!(16 A B C D E F G H I J K L M N O P);
 
 /// A statement of a batch that has no rows touches nothing, and is not sent.
-fn idle(args: &[Arg]) -> bool {
-    args.iter().any(|arg| matches!(arg, Arg::Batch(None)))
+fn idle(sql: &str, args: &[Arg]) -> bool {
+    args.iter().any(|arg| matches!(arg, Arg::Json(list) if list == "[]")) && sql.contains("json_each(")
 }
 
 /// The rows that a query of [`dialect::sqlite_rows`] answers with.
@@ -275,7 +274,7 @@ impl Db {
 
     /// Reads, outside any transaction.
     pub async fn rows<T: Row>(&self, sql: &'static str, args: Vec<Arg>) -> Result<Vec<T>> {
-        if idle(&args) {
+        if idle(sql, &args) {
             return Ok(Vec::new());
         }
         match self {
@@ -295,7 +294,7 @@ impl Db {
 
     /// One statement in a transaction of its own; answers how many rows it touched.
     pub async fn exec(&self, sql: &'static str, args: Vec<Arg>) -> Result<u64> {
-        if idle(&args) {
+        if idle(sql, &args) {
             return Ok(0);
         }
         let mut tx = self.begin().await?;
@@ -341,7 +340,7 @@ impl Db {
 impl Tx {
     /// Reads, or writes with `RETURNING` (whose order is not defined: sort).
     pub async fn rows<T: Row>(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<Vec<T>> {
-        if idle(&args) {
+        if idle(sql, &args) {
             return Ok(Vec::new());
         }
         match self {
@@ -360,7 +359,7 @@ impl Tx {
 
     /// Writes; answers how many rows it touched.
     pub async fn exec(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<u64> {
-        if idle(&args) {
+        if idle(sql, &args) {
             return Ok(0);
         }
         Ok(match self {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Db, Tx};
+use super::Tx;
 use crate::args;
 use crate::clock::Millis;
 use crate::errors::Result;
@@ -45,8 +45,8 @@ pub async fn lock(tx: &mut Tx, people: &Value) -> Result<Vec<(String, Option<Str
 const KEYS: &str = "SELECT id, data_key FROM people WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
 
 /// Wrapped data keys of people (`[[id], …]`).
-pub async fn data_keys(db: &Db, people: &Value) -> Result<Vec<(String, Option<String>)>> {
-    db.rows(KEYS, args![people]).await
+pub async fn data_keys(tx: &mut Tx, people: &Value) -> Result<Vec<(String, Option<String>)>> {
+    tx.rows(KEYS, args![people]).await
 }
 
 /// A suppression hit: hash, scope, reason, channels (JSON), since.

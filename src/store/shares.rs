@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Db, Tx};
+use super::{Arg, Db, Tx};
 use crate::args;
 use crate::clock::Millis;
 use crate::errors::Result;
@@ -77,8 +77,8 @@ const CLAIM: &str = "INSERT INTO claims (kind, claim, share, at) SELECT value ->
   ON CONFLICT (kind, claim) DO NOTHING";
 
 /// Takes unique claims (`[[kind, claim, share], …]`, sorted); answers how many were free.
-pub async fn claim(tx: &mut Tx, rows: &Value, now: Millis) -> Result<u64> {
-    tx.exec(CLAIM, args![rows, now]).await
+pub async fn claim(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<u64> {
+    tx.exec(CLAIM, args![rows.into(), now]).await
 }
 
 const RELEASE: &str = "DELETE FROM claims WHERE share IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
@@ -93,8 +93,8 @@ const ADD: &str = "INSERT INTO shares (id, person, lead, source, recipient, agre
   FROM json_each(CAST($1 AS TEXT))";
 
 /// Adds shares (`[[id, person, lead, source, recipient, agreement, terms, decision, connection, object, status], …]`).
-pub async fn add(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(ADD, args![rows, now]).await.map(|_| ())
+pub async fn add(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<()> {
+    tx.exec(ADD, args![rows.into(), now]).await.map(|_| ())
 }
 
 const MOVE: &str = "UPDATE shares SET status = item.value ->> 1, progress = item.value ->> 2, reason = item.value ->> 3,
@@ -111,8 +111,8 @@ pub async fn move_to(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
 }
 
 /// Keeps the first event of new shares (same shape as [`move_to`]).
-pub async fn add_events(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(ADD_EVENTS, args![rows, now]).await.map(|_| ())
+pub async fn add_events(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<()> {
+    tx.exec(ADD_EVENTS, args![rows.into(), now]).await.map(|_| ())
 }
 
 /// A person at a connection.
@@ -147,8 +147,8 @@ const WANT: &str = "INSERT INTO remote_people (connection, person, object, marke
 
 /// Reserves a marker per person and connection (`[[connection, person, object, marker], …]`); one
 /// that is there stays for ever. A new decision about a person whose record there is gone begins anew.
-pub async fn want_remote(tx: &mut Tx, rows: &Value) -> Result<()> {
-    tx.exec(WANT, args![rows]).await.map(|_| ())
+pub async fn want_remote(tx: &mut Tx, rows: impl Into<Arg>) -> Result<()> {
+    tx.exec(WANT, args![rows.into()]).await.map(|_| ())
 }
 
 const REMOTE_BY_PERSON: &str = "SELECT person, marker, remote_id, made, state, shadow, landed_at FROM remote_people

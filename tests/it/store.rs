@@ -219,15 +219,15 @@ async fn a_claim_is_given_once_and_released_with_its_share() {
         let (db, _folder) = open(engine).await;
         let mut tx = db.begin().await.unwrap();
         let both = json!([["person_recipient", "p|r", "s1"], ["person_recipient", "q|r", "s1"]]);
-        assert_eq!(shares::claim(&mut tx, &both, 1).await.unwrap().len(), 2);
+        assert_eq!(shares::claim(&mut tx, &both, 1).await.unwrap(), 2);
         tx.commit().await.unwrap();
         let mut tx = db.begin().await.unwrap();
         let second = json!([["person_recipient", "p|r", "s2"], ["person_recipient", "z|r", "s2"]]);
-        assert_eq!(shares::claim(&mut tx, &second, 2).await.unwrap(), [("person_recipient".to_owned(), "z|r".to_owned())]);
+        assert_eq!(shares::claim(&mut tx, &second, 2).await.unwrap(), 1);
         drop(tx);
         let mut tx = db.begin().await.unwrap();
         shares::release(&mut tx, &json!([["s1"]])).await.unwrap();
-        assert_eq!(shares::claim(&mut tx, &second, 3).await.unwrap().len(), 2, "what was rolled back is free");
+        assert_eq!(shares::claim(&mut tx, &second, 3).await.unwrap(), 2, "what was rolled back is free");
         tx.commit().await.unwrap();
     }
 }

@@ -1,0 +1,442 @@
+//! Decides about the leads of a batch beside the writer, on what stands then; what it stood on is proven again in the
+//! transaction that keeps it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use leadshare_connectors::sdk::Record;
+use serde_json::{Value, json};
+
+use super::keep::{Sorted, Sorting};
+use super::noes::Again;
+use crate::change::Change;
+use crate::clock::Millis;
+use crate::context::Context;
+use crate::decide;
+use crate::entries::Entries;
+use crate::errors::{Error, Result};
+use crate::http::line::Line;
+use crate::ledger::Body;
+use crate::mapping::Mapping;
+use crate::model::decision::{Verdict, VerdictOutcome};
+use crate::model::{ChangeOutcome, Lead};
+use crate::people::{self, Hashes, Keys};
+use crate::rules::Rules;
+use crate::shares::stand;
+use crate::standing::Stands;
+use crate::store::deliveries::Lane;
+use crate::store::dirty::Dirty;
+use crate::store::shares::{self, Share};
+use crate::store::{Arg, Tx, deliveries, leads, loads, people as people_store};
+use crate::vault::Aad;
+
+/// Leads decided about at a stretch: others want the processor too.
+const STRETCH: usize = 32;
+
+/// A lead that was read.
+struct Incoming<'a> {
+    hint: &'a Dirty,
+    record: &'a Record,
+    lead: Lead,
+    hashes: Hashes,
+    content: String,
+    id: String,
+    person: String,
+    is_new: bool,
+}
+
+/// A batch that was judged, and what it was judged on.
+pub struct Judged<'a> {
+    /// What is no lead, or not to be decided about.
+    pub(super) others: Vec<Sorting<'a>>,
+    incoming: Vec<Incoming<'a>>,
+    whose: Whose,
+    stands: Stands,
+    /// Leads with shares that run.
+    shared: BTreeSet<String>,
+    leads: Arg,
+    made: Made,
+}
+
+/// The people behind the leads.
+#[derive(Default)]
+struct Whose {
+    keys: Keys,
+    /// Of those who are known, the data key as it is stored.
+    wrapped: BTreeMap<String, String>,
+    new_people: Vec<Value>,
+    new_identities: Vec<Value>,
+}
+
+/// What decisions make, as it is to be written.
+struct Made {
+    changes: Vec<Change>,
+    decisions: Arg,
+    shares: Option<NewRows>,
+    entries: Entries,
+}
+
+/// Decides about what was sorted, without holding anything.
+///
+/// # Errors
+/// The store's, and unreadable data.
+pub async fn judge<'a>(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, sorted: Vec<Sorting<'a>>) -> Result<Judged<'a>> {
+    let (mut incoming, mut others) = (Vec::new(), Vec::new());
+    for Sorting { hint, record, known, sorted } in sorted {
+        match sorted {
+            Sorted::Lead(lead, hashes, content) => {
+                let lead_id = known.and_then(|k| k.3);
+                let is_new = lead_id.is_none();
+                let id = lead_id.unwrap_or_else(|| ctx.clock.id());
+                incoming.push(Incoming { hint, record, lead: *lead, hashes: *hashes, content, id, person: String::new(), is_new });
+            }
+            sorted => others.push(Sorting { hint, record, known, sorted }),
+        }
+    }
+    let mut look = ctx.db.reading().await?;
+    let whose = whose(&mut look, ctx, &mut incoming).await?;
+    let stands = standing(&mut look, ctx, rules, line, &incoming).await?;
+    let shared = running(&mut look, &incoming).await?.into_keys().collect();
+    drop(look);
+    let seal = |item: &Incoming<'_>| whose.keys.seal(&ctx.clock, &item.person, people::lead_place(&item.id), &item.lead);
+    let leads: Result<Vec<Value>> =
+        incoming.iter().map(|item| Ok(json!([item.id, item.person, item.record.id, mapping.hash(), seal(item)?]))).collect();
+    let leads = Arg::from(Value::from(leads?));
+    let made = make(ctx, rules, line, &incoming, &whose.keys, stands.clone(), &shared).await?;
+    Ok(Judged { others, incoming, whose, stands, shared, leads, made })
+}
+
+/// Finds the person behind each lead, or makes one.
+async fn whose(look: &mut Tx, ctx: &Context, incoming: &mut [Incoming<'_>]) -> Result<Whose> {
+    let hashes = Value::from(incoming.iter().filter_map(|i| i.hashes.identity.as_ref()).map(|h| json!([h])).collect::<Vec<_>>());
+    let mut found = Whose::default();
+    let mut by_hash: BTreeMap<String, String> = BTreeMap::new();
+    for (hash, person, wrapped, _) in people_store::by_hash(look, &hashes).await? {
+        if let Some(wrapped) = wrapped {
+            found.known(ctx, &person, wrapped)?;
+        }
+        by_hash.insert(hash, person);
+    }
+    // A known record stays with its person when its address changes: an opt-out must still hold.
+    let lead_ids = Value::from(incoming.iter().filter(|i| !i.is_new).map(|i| json!([i.id])).collect::<Vec<_>>());
+    let of_lead: BTreeMap<String, String> = leads::leads(look, &lead_ids).await?.into_iter().map(|l| (l.id, l.person)).collect();
+    let missing = of_lead.values().filter(|person| !found.wrapped.contains_key(*person)).map(|person| json!([person])).collect::<Vec<_>>();
+    for (person, wrapped) in people_store::data_keys(look, &Value::from(missing)).await? {
+        if let Some(wrapped) = wrapped {
+            found.known(ctx, &person, wrapped)?;
+        }
+    }
+    for item in incoming.iter_mut() {
+        let hash = item.hashes.identity.clone();
+        let person = of_lead.get(&item.id).or_else(|| hash.as_ref().and_then(|h| by_hash.get(h))).cloned();
+        item.person = match person {
+            Some(person) => person,
+            None => found.make(ctx)?,
+        };
+        if let Some(hash) = hash.filter(|hash| !by_hash.contains_key(hash)) {
+            by_hash.insert(hash.clone(), item.person.clone());
+            found.new_identities.push(json!([hash, item.person]));
+        }
+    }
+    // In one order everywhere, so that two deciders never wait for each other.
+    found.new_identities.sort_by_key(ToString::to_string);
+    Ok(found)
+}
+
+impl Whose {
+    fn known(&mut self, ctx: &Context, person: &str, wrapped: String) -> Result<()> {
+        self.keys.add(&ctx.vault, person, &wrapped)?;
+        self.wrapped.insert(person.to_owned(), wrapped);
+        Ok(())
+    }
+
+    fn make(&mut self, ctx: &Context) -> Result<String> {
+        let person = ctx.clock.id();
+        self.new_people.push(json!([person, self.keys.make(&ctx.vault, &ctx.clock, &person)?]));
+        Ok(person)
+    }
+
+    /// Keeps who is new, locks everybody, and sees that the known are whom they were.
+    async fn lock(&self, tx: &mut Tx, incoming: &[Incoming<'_>], now: Millis) -> Result<()> {
+        if !people_store::add(tx, &Value::from(self.new_people.clone()), &Value::from(self.new_identities.clone()), now).await? {
+            return Err(again());
+        }
+        let ids: BTreeSet<&str> = incoming.iter().map(|i| i.person.as_str()).collect();
+        let locked = people_store::lock(tx, &Value::from(ids.iter().map(|id| json!([id])).collect::<Vec<_>>())).await?;
+        let now: BTreeMap<String, Option<String>> = locked.into_iter().map(|(id, wrapped, _)| (id, wrapped)).collect();
+        // One who was erased meanwhile has no key any more.
+        let same = self.wrapped.iter().filter(|(id, _)| ids.contains(id.as_str())).all(|(id, key)| now.get(id) == Some(&Some(key.clone())));
+        if same { Ok(()) } else { Err(again()) }
+    }
+}
+
+fn again() -> Error {
+    Error::Passing { code: "decide_again".into(), message: "somebody else decided about the same person at the same time".into() }
+}
+
+async fn standing(tx: &mut Tx, ctx: &Context, rules: &Rules, line: &Line, incoming: &[Incoming<'_>]) -> Result<Stands> {
+    let people: Vec<&str> = incoming.iter().map(|i| i.person.as_str()).collect();
+    let hashes: Vec<&Hashes> = incoming.iter().map(|i| &i.hashes).collect();
+    let candidates = rules.program.recipients_of(line.partner()).collect();
+    Stands::load(tx, ctx, &people, &hashes, &candidates).await
+}
+
+/// Shares that run, by lead.
+async fn running(tx: &mut Tx, incoming: &[Incoming<'_>]) -> Result<BTreeMap<String, Vec<Share>>> {
+    let known = Value::from(incoming.iter().filter(|i| !i.is_new).map(|i| json!([i.id])).collect::<Vec<_>>());
+    let mut running = BTreeMap::<String, Vec<Share>>::new();
+    for share in shares::by_lead(tx, &known).await? {
+        if !stand(&share).is_ok_and(|s| s.status.ended()) {
+            running.entry(share.lead.clone()).or_default().push(share);
+        }
+    }
+    Ok(running)
+}
+
+/// Decides about the leads that have no running share.
+async fn make(
+    ctx: &Context,
+    rules: &Rules,
+    line: &Line,
+    incoming: &[Incoming<'_>],
+    keys: &Keys,
+    mut standing: Stands,
+    shared: &BTreeSet<String>,
+) -> Result<Made> {
+    let now = ctx.clock.now();
+    let (mut changes, mut decisions, mut new, mut entries) = (Vec::new(), Vec::new(), NewShares::default(), Entries::default());
+    for (nth, item) in incoming.iter().enumerate().filter(|(_, item)| !shared.contains(&item.id)) {
+        if nth % STRETCH == STRETCH - 1 {
+            tokio::task::yield_now().await;
+        }
+        let facts = standing.facts(ctx, line.partner(), &item.lead, &item.hashes, &item.person, None);
+        let mut decision = decide::decide(&decide::Inputs { program: &rules.program, facts: &facts });
+        let decision_id = ctx.clock.id();
+        let mut change = Change::new(item.hint, decision.outcome, decision.reason.clone(), Some(item.id.clone()));
+        change.decision = Some(decision_id.clone());
+        let (mut went, mut taken) = (0, false);
+        if line.observe() && decision.outcome == ChangeOutcome::Shared {
+            change.outcome = ChangeOutcome::Held;
+            change.reason = format!("observing only: {}", decision.reason);
+            decision.outcome = ChangeOutcome::Held;
+        } else if decision.outcome == ChangeOutcome::Shared {
+            let mut nowhere = Vec::new();
+            for verdict in decision.verdicts.iter().filter(|v| v.outcome == VerdictOutcome::Shared) {
+                let Some((to, to_mapping)) = rules.receiving(&ctx.lines, &verdict.recipient) else {
+                    nowhere.push(verdict.recipient.clone());
+                    continue;
+                };
+                if facts.standing.shares.iter().any(|s| s.recipient == verdict.recipient && s.is_live()) {
+                    // Another source's lead of this person is there: one person at one recipient is one record.
+                    taken = true;
+                    continue;
+                }
+                let share = ctx.clock.id();
+                standing.add(&item.person, &share, line.partner(), &verdict.recipient, &verdict.agreement, now);
+                new.add(ctx, item, &share, line.partner(), &decision_id, verdict, to, to_mapping, keys, &mut entries)?;
+                went += 1;
+            }
+            if went == 0 && taken {
+                change.outcome = ChangeOutcome::Duplicate;
+                "the recipient has this person from another source already".clone_into(&mut change.reason);
+                decision.outcome = ChangeOutcome::Duplicate;
+            } else if went == 0 {
+                // Decided, and yet it cannot go: an offer waits for the offer page, a partner without a connection for one.
+                change.outcome = ChangeOutcome::Held;
+                change.reason = match nowhere.first() {
+                    Some(recipient) => format!("held: {recipient} has no connection that receives leads"),
+                    None => "held: this agreement offers leads first, and offers are not available yet".to_owned(),
+                };
+                decision.outcome = ChangeOutcome::Held;
+            }
+        }
+        entries.decided(&decision, &decision_id, &item.id)?;
+        let inputs_text = keys.seal(&ctx.clock, &item.person, Aad::new("decisions", &decision_id, "inputs"), &facts)?;
+        // The proof holds addresses: it is kept sealed beside the share, not in the decision's clear text.
+        decision.verdicts.iter_mut().for_each(|verdict| verdict.consents.clear());
+        let body = serde_json::to_string(&decision).map_err(|_| Error::Unreadable { what: "a decision".into() })?;
+        decisions.push(json!([decision_id, item.id, change.id_or(ctx), decision.outcome.word(), decision.reason, inputs_text, body]));
+        changes.push(change);
+    }
+    Ok(Made { changes, decisions: Value::from(decisions).into(), shares: new.rows(), entries })
+}
+
+impl Judged<'_> {
+    /// Whether there is nothing to keep.
+    pub fn is_empty(&self) -> bool {
+        self.others.is_empty() && self.incoming.is_empty()
+    }
+
+    /// What was read, with its hints.
+    pub(super) fn read(&self) -> impl Iterator<Item = (&Dirty, &Record)> {
+        let others = self.others.iter().map(|s| (s.hint, s.record));
+        others.chain(self.incoming.iter().map(|item| (item.hint, item.record)))
+    }
+
+    /// Keeps the leads and what was decided about them; `records` gets their rows.
+    #[expect(clippy::too_many_arguments, reason = "a part of `keep`, moved out to be read")]
+    pub(super) async fn keep(
+        self,
+        tx: &mut Tx,
+        ctx: &Context,
+        rules: &Rules,
+        line: &Line,
+        mapping: &Mapping,
+        records: &mut Vec<Value>,
+        entries: &mut Entries,
+    ) -> Result<Vec<Change>> {
+        let Self { incoming, whose, stands, shared, leads, made, .. } = self;
+        if incoming.is_empty() {
+            return Ok(Vec::new());
+        }
+        let now = ctx.clock.now();
+        whose.lock(tx, &incoming, now).await?;
+        let fresh = standing(tx, ctx, rules, line, &incoming).await?;
+        let running = running(tx, &incoming).await?;
+        let same = fresh.same_people(&stands) && running.len() == shared.len() && running.keys().all(|lead| shared.contains(lead));
+        let made = if same && made.shares.as_ref().is_none_or(|new| new.have_room(rules, &fresh)) {
+            made
+        } else {
+            make(ctx, rules, line, &incoming, &whose.keys, fresh.clone(), &running.keys().cloned().collect()).await?
+        };
+        let (mut changes, mut followed) = (made.changes, Again::default());
+        for item in &incoming {
+            records.push(json!([item.record.id, item.record.version, item.content, item.id, "live"]));
+            let Some(shares) = running.get(&item.id) else { continue };
+            // Already shared: its copies follow, or are taken back when a gate no longer holds.
+            let mut outcome = (ChangeOutcome::Updated, "copies_follow".to_owned());
+            for share in shares {
+                let facts = fresh.facts(ctx, line.partner(), &item.lead, &item.hashes, &item.person, Some(&share.id));
+                outcome = followed.judge(rules, &facts, share)?.unwrap_or(outcome);
+            }
+            changes.push(Change::new(item.hint, outcome.0, outcome.1, Some(item.id.clone())));
+        }
+        leads::save_leads(tx, line.partner(), line.name(), mapping.object(), leads, now).await?;
+        leads::save_decisions(tx, made.decisions, now).await?;
+        if let Some(new) = made.shares {
+            new.keep(tx, line.partner(), now).await?;
+        }
+        entries.append(made.entries);
+        followed.keep(tx, ctx, entries).await?;
+        Ok(changes)
+    }
+}
+
+/// Rows of the shares that a batch makes.
+#[derive(Default)]
+struct NewShares {
+    claims: Vec<(String, String, String)>,
+    remotes: Vec<Value>,
+    shares: Vec<Value>,
+    events: Vec<Value>,
+    deliveries: Vec<Value>,
+    consents: Vec<Value>,
+    given: BTreeMap<(String, String), i64>,
+}
+
+impl NewShares {
+    #[expect(clippy::too_many_arguments, reason = "one share is made of all of these")]
+    fn add(
+        &mut self,
+        ctx: &Context,
+        item: &Incoming<'_>,
+        share: &str,
+        source: &str,
+        decision: &str,
+        verdict: &Verdict,
+        to: &Line,
+        to_mapping: &Mapping,
+        keys: &Keys,
+        entries: &mut Entries,
+    ) -> Result<()> {
+        let identity = item.hashes.identity_key.clone().unwrap_or_else(|| format!("person:{}", item.person));
+        let marker = ctx.vault.markers.make(to.name(), &identity);
+        self.claims.push(("person_recipient".into(), format!("{}|{}", item.person, verdict.recipient), share.to_owned()));
+        self.remotes.push(json!([to.name(), item.person, to_mapping.object(), marker]));
+        self.shares.push(json!([
+            share,
+            item.person,
+            item.id,
+            source,
+            verdict.recipient,
+            verdict.agreement,
+            verdict.terms,
+            decision,
+            to.name(),
+            to_mapping.object(),
+            "matched"
+        ]));
+        self.events.push(json!([share, "matched", "new", Value::Null, Value::Null, ctx.clock.id(), "decision"]));
+        self.deliveries.push(json!([share, "out", to.name(), to_mapping.object(), Lane::NewLeads as i64]));
+        *self.given.entry((verdict.recipient.clone(), verdict.agreement.clone())).or_default() += 1;
+        for consent in &verdict.consents {
+            let id = ctx.clock.id();
+            let proof = keys.seal(&ctx.clock, &item.person, crate::vault::Aad::new("consents", &id, "proof"), consent)?;
+            let channel = consent.channel.and_then(|c| serde_json::to_value(c).ok()).unwrap_or(Value::Null);
+            self.consents.push(json!([id, item.person, share, verdict.recipient, consent.purpose, channel, proof]));
+        }
+        let body = Body::new()
+            .id("share", share)
+            .id("lead", &item.id)
+            .id("recipient", &verdict.recipient)
+            .id("source", source)
+            .version("terms", &verdict.terms);
+        entries.agreement(&verdict.agreement, "share.matched", body)
+    }
+
+    /// As they are written; `None` without any.
+    fn rows(mut self) -> Option<NewRows> {
+        // In one order everywhere, so that two deciders never wait for each other.
+        self.claims.sort();
+        (!self.shares.is_empty()).then(|| NewRows {
+            count: self.shares.len() as i64,
+            claims: Value::from(self.claims.iter().map(|(kind, claim, share)| json!([kind, claim, share])).collect::<Vec<_>>()).into(),
+            remotes: Value::from(self.remotes).into(),
+            shares: Value::from(self.shares).into(),
+            events: Value::from(self.events).into(),
+            deliveries: Value::from(self.deliveries).into(),
+            consents: Value::from(self.consents).into(),
+            given: self.given,
+        })
+    }
+}
+
+/// Shares of a batch, as they are written.
+struct NewRows {
+    count: i64,
+    claims: Arg,
+    remotes: Arg,
+    shares: Arg,
+    events: Arg,
+    deliveries: Arg,
+    consents: Arg,
+    given: BTreeMap<(String, String), i64>,
+}
+
+impl NewRows {
+    /// Whether every recipient has room for them still.
+    fn have_room(&self, rules: &Rules, stands: &Stands) -> bool {
+        let mut all = BTreeMap::<&str, i64>::new();
+        for ((recipient, _), count) in &self.given {
+            *all.entry(recipient).or_default() += count;
+        }
+        self.given.iter().all(|((recipient, agreement), count)| {
+            let (load, under) = stands.loads(recipient, agreement);
+            decide::has_room(&rules.program, agreement, (load, all[recipient.as_str()]), (under, *count))
+        })
+    }
+
+    async fn keep(self, tx: &mut Tx, source: &str, now: Millis) -> Result<()> {
+        if shares::claim(tx, self.claims, now).await? != self.count as u64 {
+            return Err(again());
+        }
+        shares::want_remote(tx, self.remotes).await?;
+        shares::add(tx, self.shares, now).await?;
+        shares::add_events(tx, self.events, now).await?;
+        deliveries::want(tx, self.deliveries, now).await?;
+        leads::save_consents(tx, self.consents, now).await?;
+        loads::shared(tx, source, self.count, now).await?;
+        let days = [loads::OPEN, loads::day(now)];
+        let given = self.given.iter().flat_map(|((recipient, agreement), n)| days.map(|day| json!([recipient, agreement, day, n])));
+        loads::count(tx, given.collect()).await
+    }
+}
