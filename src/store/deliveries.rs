@@ -68,7 +68,7 @@ pub async fn want(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<()> 
     tx.exec(WANT, args![rows.into(), now]).await.map(|_| ())
 }
 
-const LANES: &str = "SELECT lanes.lane FROM (SELECT 0 AS lane UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS lanes
+const LANES: &str = "SELECT CAST(lanes.lane AS BIGINT) FROM (SELECT 0 AS lane UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS lanes
   WHERE EXISTS (SELECT 1 FROM deliveries WHERE connection = $1 AND way = $2 AND lane = lanes.lane AND state = 'open' AND wanted_version > done_version
     AND due <= $3) ORDER BY lanes.lane";
 const PICK: &str = "SELECT share, wanted_version, done_version, attempts, claims, lane FROM deliveries

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::{Db, Tx};
+use super::{Db, Tx, inbox};
 use crate::args;
 use crate::clock::Millis;
 use crate::errors::{Error, Result};
@@ -222,7 +222,12 @@ const PENDING: &str = "SELECT connection, COUNT(*), CAST(MIN(due) AS BIGINT) FRO
 
 /// How many hints wait per connection, and when the first is due.
 pub async fn pending(db: &Db) -> Result<Vec<(String, i64, i64)>> {
-    db.rows(PENDING, args![]).await
+    let mut waiting: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+    for (connection, count, due) in db.rows::<(String, i64, i64)>(PENDING, args![]).await?.into_iter().chain(inbox::waiting(db).await?) {
+        let entry = waiting.entry(connection).or_insert((0, due));
+        *entry = (entry.0 + count, entry.1.min(due));
+    }
+    Ok(waiting.into_iter().map(|(connection, (count, due))| (connection, count, due)).collect())
 }
 
 const SEEN: &str =

@@ -76,12 +76,14 @@ const KEEP: &str = "INSERT INTO inbox (connection, object, remote_id, kind, deta
 const KEPT: &str = "SELECT id, connection, object, remote_id, kind, detail, at FROM inbox ORDER BY id LIMIT $1";
 const TAKEN: &str = "DELETE FROM inbox WHERE id <= $1";
 
+/// Id, connection, object, record, kind, detail, kept at.
+type Row = (i64, String, String, String, String, Option<String>, i64);
+
 /// Takes in what was kept: hints of all connections. On a server hints go to their place at once, and nothing is to be done.
 ///
 /// # Errors
 /// The store's: what was not taken in stays.
 pub async fn take_in(db: &Db) -> Result<()> {
-    type Row = (i64, String, String, String, String, Option<String>, i64);
     let Db::Sqlite { inbox, .. } = db else { return Ok(()) };
     if !inbox.filled.load(Ordering::SeqCst) {
         return Ok(());
@@ -100,13 +102,23 @@ pub async fn take_in(db: &Db) -> Result<()> {
     Ok(())
 }
 
+const WAITING: &str = "SELECT connection, COUNT(DISTINCT remote_id), MIN(at) FROM inbox GROUP BY connection";
+
+/// How many records are named by what was not taken in yet, by connection, and since when.
+pub(super) async fn waiting(db: &Db) -> Result<Vec<(String, i64, Millis)>> {
+    let Db::Sqlite { inbox, .. } = db else { return Ok(Vec::new()) };
+    Tx::Reading(inbox.read.begin().await?).rows(WAITING, args![]).await
+}
+
 /// Answers whether there may be more.
-async fn take(db: &Db, inbox: &Inbox, rows: Vec<(i64, String, String, String, String, Option<String>, i64)>) -> Result<bool> {
+async fn take(db: &Db, inbox: &Inbox, rows: Vec<Row>) -> Result<bool> {
     let Some((last, .., now)) = rows.last().cloned() else { return Ok(false) };
     let more = rows.len() as i64 == BATCH;
     let hints: Vec<(String, Raise)> = rows
         .into_iter()
-        .map(|(_, connection, object, remote_id, kind, detail, _)| (connection, Raise { object, remote_id, kind: dirty::kind(&kind), detail }))
+        .map(|(_, connection, object, remote_id, kind, detail, _)| {
+            (connection, Raise { object, remote_id, kind: dirty::kind(&kind), detail })
+        })
         .collect();
     let mut tx = db.begin().await?;
     dirty::raise_all(&mut tx, hints.iter().map(|(at, hint)| (at.as_str(), hint)), now).await?;

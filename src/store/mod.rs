@@ -32,9 +32,9 @@ pub use dialect::{postgres as for_postgres, sqlite as for_sqlite};
 
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use serde::de::DeserializeOwned;
 use sqlx::{ConnectOptions, FromRow, PgPool, SqlitePool};
 
 use crate::errors::{Error, Result};
@@ -281,9 +281,7 @@ impl Db {
             Self::Sqlite { read, .. } => {
                 unfold(&bound!(sqlx::query_as(dialect::sqlite_rows(sql, T::COLUMNS)), args).fetch_one(read).await?)
             }
-            Self::Postgres(pool) => {
-                Ok(bound!(sqlx::query_as::<sqlx::Postgres, T>(dialect::postgres(sql)), args).fetch_all(pool).await?)
-            }
+            Self::Postgres(pool) => Ok(bound!(sqlx::query_as::<sqlx::Postgres, T>(dialect::postgres(sql)), args).fetch_all(pool).await?),
         }
     }
 

@@ -10,7 +10,7 @@ use leadshare::demo::cast::{Person, Story};
 use leadshare::ledger::Signer;
 use leadshare::replicas::{self, LEASE, Member};
 use leadshare::store::{Db, connections, deliveries, dirty, replicas as rows};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::world::{Engine, START, World};
 
@@ -290,7 +290,7 @@ async fn nobody_claims_what_another_has() {
     let now = world.clock.now();
     let mut tx = world.ctx.db.begin().await.unwrap();
     let rows: Vec<_> = (0..300).map(|n| json!([format!("s{n:03}"), "out", "brightwater", "Lead", 1])).collect();
-    deliveries::want(&mut tx, &rows.into(), now).await.unwrap();
+    deliveries::want(&mut tx, Value::from(rows), now).await.unwrap();
     tx.commit().await.unwrap();
     let claims = (0..24).map(|n| {
         let db = world.ctx.db.clone();

@@ -11,6 +11,10 @@ fn statements() -> Vec<(String, &'static str)> {
         std::fs::read_dir(folder).unwrap().flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "rs")).collect();
     files.sort();
     for file in files {
+        // Its one table lies in a file of its own: every webhook that a test sends to SQLite goes through it.
+        if file.ends_with("inbox.rs") {
+            continue;
+        }
         let text = std::fs::read_to_string(&file).unwrap();
         for part in text.split("const ").skip(1) {
             let Some((name, rest)) = part.split_once(": &str") else { continue };
@@ -58,6 +62,7 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ("views.rs", "pages"),
     ("replicas.rs", "a row per replica; connections are spread over them every few seconds"),
     ("deliveries.rs: UNFINISHED", "`jobs list`"),
+    ("deliveries.rs: LANES", "four lanes, each by its partial index"),
     ("deliveries.rs: RETRY", "`jobs retry`"),
     ("deliveries.rs: OPEN", "counts what waits, for pages and every few seconds for metrics, by its partial index"),
     ("deliveries.rs: RELEASE_ALL", "at start"),

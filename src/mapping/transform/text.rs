@@ -6,7 +6,9 @@ use unicode_normalization::char::is_combining_mark;
 /// Composed Unicode without white space, or invisible characters, at the ends.
 pub fn trim(text: &str) -> String {
     let invisible = |c: char| c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
-    text.trim_matches(invisible).nfc().collect()
+    let text = text.trim_matches(invisible);
+    // Most texts are, and are composed then.
+    if text.is_ascii() { text.to_owned() } else { text.nfc().collect() }
 }
 
 /// One space between words.
