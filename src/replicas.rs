@@ -20,11 +20,12 @@ use crate::http::fence::Until;
 use crate::store::{Db, replicas};
 
 /// Pause between heartbeats.
-pub const BEAT: Millis = SECOND;
+pub const BEAT: Millis = SECOND / 2;
 /// A replica whose heartbeat is older than this is dead.
-pub const LEASE: Millis = 5 * SECOND;
-/// Calls stop this long before others may find us dead: clocks differ a little, and a call takes a moment to begin.
-const MARGIN: Millis = SECOND;
+pub const LEASE: Millis = 3 * SECOND;
+/// So long after its heartbeat a replica calls vendors and is given connections. Shorter than the lease: clocks differ a
+/// little, and a call takes a moment to begin.
+pub const VOUCHED: Millis = LEASE - SECOND;
 /// Whose connections are is looked at this often when nothing seems to change.
 const LOOK: Millis = 10 * SECOND;
 /// The clock is compared with the database's this often.
@@ -196,10 +197,10 @@ impl Member {
             self.forget_all();
             return Ok(false);
         }
-        until.store(begun + LEASE - MARGIN, Ordering::SeqCst);
+        until.store(begun + VOUCHED, Ordering::SeqCst);
         let mut live = replicas::all(&self.db).await?;
-        // Who was late itself does not judge: the database may have been gone for everybody.
-        if begun - beaten <= LEASE && live.iter().any(|r| r.0 != id && r.3 <= now - LEASE) {
+        // Who was late itself does not judge: the database or the machine may have been slow for everybody.
+        if begun - beaten <= VOUCHED && live.iter().any(|r| r.0 != id && r.3 <= now - LEASE) {
             replicas::bury(&self.db, &id, now - LEASE).await?;
             for dead in live.extract_if(.., |r| r.0 != id && r.3 <= now - LEASE) {
                 tracing::warn!(replica = dead.0, name = dead.1, "its heartbeat has stopped: its connections are taken over");
@@ -227,7 +228,10 @@ impl Member {
         let (plan, gone, stopping) = {
             let state = self.state();
             let alive: BTreeSet<&str> = state.live.iter().map(|r| r.0.as_str()).collect();
-            let takers: Vec<&str> = state.live.iter().filter(|r| r.4 == 0).map(|r| r.0.as_str()).collect();
+            // Nothing is left for one that may be dead already: it would rest until that one is found dead as well.
+            let now = self.ctx.clock.now() + state.offset;
+            let stays = |r: &&replicas::Replica| r.4 == 0 && (r.0 == id || r.3 > now - VOUCHED);
+            let takers: Vec<&str> = state.live.iter().filter(stays).map(|r| r.0.as_str()).collect();
             let mut owned: Vec<(&str, Option<&str>)> =
                 owners.iter().map(|o| (o.0.as_str(), o.1.as_deref().filter(|owner| alive.contains(owner)))).collect();
             // What has a turn now comes first, for the last are given back: a slow vendor would hold that up.
