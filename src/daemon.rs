@@ -180,6 +180,7 @@ async fn line(config: &Config, name: &str, connection: &Connection, clock: &Cloc
         budgets: connection.budgets(manifest),
         share_of_budget: u32::from(connection.share_of_budget.unwrap_or(100)),
         poll_every: connection.poll_every.map_or(manifest.poll.every_ms, Period::millis),
+        settle_after: connection.settle_after.map_or(manifest.write.settle_after_ms, Period::millis),
         spool: config.store.data_dir.join("spool"),
         connector,
     };

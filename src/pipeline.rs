@@ -51,6 +51,7 @@ pub async fn turn(ctx: &Context, line: &Line) -> Result<bool> {
     }
     if line.role().receives() {
         worked |= delivery::deliver(ctx, &rules, line, Way::Out).await?;
+        worked |= delivery::sweep(ctx, &rules, line).await?;
     }
     if line.role().shares() {
         worked |= delivery::deliver(ctx, &rules, line, Way::Back).await?;

@@ -190,6 +190,8 @@ pub struct Doubt {
     pub marker: String,
     /// When it was sent.
     pub sent_at: Millis,
+    /// The record that is known as this item's by now: where there are several, it stays.
+    pub known: Option<String>,
 }
 
 /// What a talk wants next.

@@ -7,7 +7,8 @@ use super::wire::{OPPORTUNITY, PARTY, Rest, answer, id_of, rows};
 use crate::sdk::{Doubt, Effect, Fields, Heard, ItemKey, ItemResult, Made, Output, Step, TalkFault};
 
 /// Looks for the markers of creates in doubt. Where a late commit left a second opportunity with
-/// the same marker, the oldest is kept, and a twin that nobody has touched is taken away.
+/// the same marker, the one that is known is kept, else one that somebody has touched, else the oldest; the others are
+/// taken away unless somebody has touched them.
 pub struct Settle {
     rest: Rest,
     items: Vec<Doubt>,
@@ -59,15 +60,14 @@ impl Script for Settle {
                 };
                 for doubt in &self.items {
                     let marked = rows.iter().filter(|r| r.get("reference").and_then(Value::as_str) == Some(&doubt.marker));
-                    let mut marked = marked.filter_map(|row| Some((id_of(row)?, row)));
+                    let mut marked: Vec<(i64, bool)> = marked.filter_map(|row| Some((id_of(row)?, untouched(row)))).collect();
+                    marked.sort_by_key(|(id, untouched)| (doubt.known != Some(id.to_string()), *untouched, *id));
+                    let mut marked = marked.into_iter();
                     let result = match marked.next() {
                         Some((id, _)) => ItemResult::Written { id: id.to_string(), made: Made::Created, shadow: Fields::new() },
                         None => ItemResult::Gone,
                     };
-                    let untouched = |row: &Value| {
-                        row.get("state").and_then(Value::as_str) == Some("lead") && row.get("write_date").is_some_and(Value::is_null)
-                    };
-                    self.twins.extend(marked.filter(|(_, row)| untouched(row)).map(|(id, _)| (doubt.key.clone(), id)));
+                    self.twins.extend(marked.filter(|(_, untouched)| *untouched).map(|(id, _)| (doubt.key.clone(), id)));
                     out.push(Step::Item(doubt.key.clone(), result));
                 }
                 self.next_twin(out);
@@ -81,6 +81,11 @@ impl Script for Settle {
             Sought::Delete => self.next_twin(out),
         }
     }
+}
+
+/// Whether nobody has done anything with an opportunity.
+fn untouched(row: &Value) -> bool {
+    row.get("state").and_then(Value::as_str) == Some("lead") && row.get("write_date").is_some_and(Value::is_null)
 }
 
 /// Takes away a lead that we made: the opportunity, and the party when it is ours alone. Tryton

@@ -150,7 +150,7 @@ impl Teller<'_> {
     }
 
     fn settle(&mut self, marker: &str) -> Result<ItemResult, String> {
-        let doubt = Doubt { key: "k".into(), marker: marker.into(), sent_at: self.server.now() };
+        let doubt = Doubt { key: "k".into(), marker: marker.into(), sent_at: self.server.now(), known: None };
         self.item(&Op::Settle { object: OPPORTUNITY.into(), marker_field: "reference".into(), items: vec![doubt] })
     }
 

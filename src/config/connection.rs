@@ -59,6 +59,10 @@ pub struct Connection {
     pub share_from: Option<Day>,
     /// Pause between polls, where it is not the connector's usual one.
     pub poll_every: Option<Period>,
+    /// How long a write that was never answered may still arrive there, where it is not the connector's usual time: the
+    /// longest that the vendor's server, and what stands before it, lets a request run. So long nobody writes what is in
+    /// doubt. Half a minute at least, an hour at most.
+    pub settle_after: Option<Period>,
     /// Shows what would be shared and delivered, and does neither.
     pub observe: bool,
     /// Other budgets than the vendor's usual ones, by the name that the connector gives them.

@@ -7,6 +7,7 @@ use leadshare_connectors::sdk::manifest::Auth;
 
 use super::sources::Sources;
 use super::{Config, Connection, Secret};
+use crate::clock::{HOUR, SECOND};
 use crate::errors::{Diagnostic, did_you_mean};
 use crate::http::line::Role;
 use crate::vault::Key;
@@ -215,6 +216,9 @@ fn connection(name: &str, connection: &Connection, check: &mut Check<'_>) {
     }
     if connection.share_of_budget.is_some_and(|share| !(1..=100).contains(&share)) {
         check.wrong(&at("share_of_budget"), "config.wrong_value", "out of range", "percent, between 1 and 100");
+    }
+    if connection.settle_after.is_some_and(|time| !(30 * SECOND..=HOUR).contains(&time.millis())) {
+        check.wrong(&at("settle_after"), "config.wrong_value", "out of range", "between 30s and 1h");
     }
     if connection.webhook_secret.is_none() && connection.webhook_secret_former.is_some() {
         check.missing(&at("webhook_secret"), "only the former one is given", "set webhook_secret to the one in use");

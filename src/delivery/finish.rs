@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use leadshare_connectors::sdk::{Fields, Item, ItemFault, ItemResult, Made};
 use serde_json::{Value, json};
 
-use super::{Delivery, Stopped, Way, Written};
+use super::{Delivery, Stopped, Way, Written, sweep};
 use crate::clock::{MINUTE, Millis, SECOND};
 use crate::context::Context;
 use crate::entries::Entries;
@@ -17,7 +17,7 @@ use crate::people::{self, Keys};
 use crate::points;
 use crate::shares::{move_shares, stand, tell_sharers};
 use crate::store::shares::{self, RemotePerson, Share};
-use crate::store::{Tx, connections, deliveries, leads};
+use crate::store::{Tx, connections, deliveries, leads, sweeps};
 
 /// Keeps what became of a batch of writes.
 pub(super) async fn finish(
@@ -46,6 +46,7 @@ pub(super) async fn finish(
     } else {
         BTreeMap::new()
     };
+    let mut given_up = Vec::new();
     for w in &written {
         let (asked, delivery) = (&w.prepared.about.share, &w.prepared.delivery);
         let share = fresh.get(&asked.id).unwrap_or(asked);
@@ -114,6 +115,7 @@ pub(super) async fn finish(
                 }
             }
             Some(ItemResult::Refused(fault)) => {
+                given_up.extend(earlier(line, w, now));
                 settled.push(json!([share.id]));
                 attempts.push(attempt("refused", Some(&fault.code)));
                 refused(&mut tx, ctx, line, way, share, delivery, fault, &mut later, &mut ends).await?;
@@ -127,6 +129,7 @@ pub(super) async fn finish(
                 if w.touched {
                     doubtful.push(json!([share.id]));
                 } else {
+                    given_up.extend(earlier(line, w, now));
                     settled.push(json!([share.id]));
                 }
                 let (until, attempts_now, code) = match &w.stopped {
@@ -143,7 +146,7 @@ pub(super) async fn finish(
     // Whoever took a delivery over has an intent of its own: what we know of ours must not end that one.
     let held = deliveries::held(&mut tx, way.word(), lease, &ids).await?;
     let ours = |row: &Value| held.iter().any(|share| row[0] == share.as_str());
-    for rows in [&mut settled, &mut doubtful, &mut ends] {
+    for rows in [&mut settled, &mut doubtful, &mut ends, &mut given_up] {
         rows.retain(ours);
     }
     shares::land(&mut tx, line.name(), &Value::from(landed), now).await?;
@@ -154,6 +157,7 @@ pub(super) async fn finish(
         connections::end_alerts_of(&mut tx, &mended, now).await?;
         connections::end_alert(&mut tx, line.name(), "connection.refuses_writes", now).await?;
     }
+    sweeps::add(&mut tx, line.name(), given_up).await?;
     deliveries::settled(&mut tx, way.word(), &Value::from(settled)).await?;
     deliveries::in_doubt(&mut tx, way.word(), &Value::from(doubtful)).await?;
     deliveries::done(&mut tx, way.word(), lease, &Value::from(done), now).await?;
@@ -170,6 +174,12 @@ pub(super) async fn finish(
     Ok(())
 }
 
+/// This try came to nothing; where an earlier one was in doubt, that one may still arrive, and is looked for.
+fn earlier(line: &Line, w: &Written, now: Millis) -> Option<Value> {
+    let sent_at = w.prepared.delivery.sent_at.filter(|_| matches!(w.prepared.item, Item::Create { .. }))?;
+    Some(json!([w.prepared.about.share.id, sent_at, sweep::next(line, sent_at, now)]))
+}
+
 /// Drops what became of writes that are another worker's by now: the intent tells it what may have been sent.
 async fn keep_held(tx: &mut Tx, way: Way, lease: &str, written: &mut Vec<Written>) -> Result<()> {
     let shares = Value::from(written.iter().map(|w| json!([w.prepared.delivery.share])).collect::<Vec<_>>());
@@ -183,7 +193,7 @@ pub(super) async fn settled(ctx: &Context, line: &Line, lease: &str, mut written
     let now = ctx.clock.now();
     let mut tx = ctx.db.begin().await?;
     keep_held(&mut tx, Way::Out, lease, &mut written).await?;
-    let (mut landed, mut known, mut later) = (vec![], vec![], vec![]);
+    let (mut landed, mut known, mut later, mut again) = (vec![], vec![], vec![], vec![]);
     let ids = Value::from(written.iter().map(|w| json!([w.prepared.about.share.id])).collect::<Vec<_>>());
     let held = deliveries::held(&mut tx, "out", lease, &ids).await?;
     for w in written.iter().filter(|w| held.contains(&w.prepared.about.share.id)) {
@@ -206,9 +216,13 @@ pub(super) async fn settled(ctx: &Context, line: &Line, lease: &str, mut written
             (_, Stopped::Wait(until)) => *until,
             _ => now + 30 * SECOND,
         };
+        if known.last().is_some_and(|row| row[0] == share.id.as_str()) {
+            again.extend(earlier(line, w, now));
+        }
         later.push(json!([share.id, until, delivery.attempts, "settling"]));
     }
     shares::land(&mut tx, line.name(), &Value::from(landed), now).await?;
+    sweeps::add(&mut tx, line.name(), again).await?;
     deliveries::settled(&mut tx, "out", &Value::from(known)).await?;
     deliveries::later(&mut tx, "out", lease, &Value::from(later)).await?;
     tx.commit().await?;
@@ -322,7 +336,7 @@ async fn note_written(tx: &mut Tx, line: &Line, object: &str, wrote: Vec<(String
     leads::save_written(tx, line.name(), object, &Value::from(rows)).await
 }
 
-fn made_word(made: Made) -> &'static str {
+pub(super) fn made_word(made: Made) -> &'static str {
     match made {
         Made::Created => "created",
         Made::Adopted => "adopted",

@@ -8,6 +8,7 @@ mod back;
 mod finish;
 mod flips;
 mod out;
+mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +27,7 @@ use crate::points;
 use crate::rules::Rules;
 use crate::store::claims;
 use crate::store::deliveries::{self, Delivery};
+pub use sweep::sweep;
 
 /// How long a claim lasts.
 const LEASE: Millis = 2 * MINUTE;
@@ -159,7 +161,7 @@ async fn settle(ctx: &Context, line: &Line, mapping: &Mapping, lease: &str, doub
         return Ok(());
     }
     let (now, terms) = (ctx.clock.now(), terms(&doubtful));
-    let ripe_at = |d: &Delivery| d.sent_at.unwrap_or(now) + line.manifest().write.settle_after_ms;
+    let ripe_at = |d: &Delivery| d.sent_at.unwrap_or(now) + line.settle_after();
     let (ripe, early): (Vec<Delivery>, Vec<Delivery>) = doubtful.into_iter().partition(|d| ripe_at(d) <= now);
     if !early.is_empty() {
         let rows = Value::from(early.iter().map(|d| json!([d.share, ripe_at(d), d.attempts, "in_doubt"])).collect::<Vec<_>>());
@@ -174,7 +176,7 @@ async fn settle(ctx: &Context, line: &Line, mapping: &Mapping, lease: &str, doub
     let prepared = out::for_settling(ctx, line, ripe).await?;
     let doubt = |p: &Prepared| match &p.item {
         Item::Create { key, marker, .. } => {
-            Some(Doubt { key: key.clone(), marker: marker.clone(), sent_at: p.delivery.sent_at.unwrap_or(now) })
+            Some(Doubt { key: key.clone(), marker: marker.clone(), sent_at: p.delivery.sent_at.unwrap_or(now), known: None })
         }
         Item::Update { .. } => None,
     };

@@ -69,6 +69,8 @@ pub struct Setup {
     pub brake_per_hour: u32,
     /// Pause between polls, milliseconds.
     pub poll_every: Millis,
+    /// How long a write of unknown outcome may still arrive, milliseconds.
+    pub settle_after: Millis,
     /// Opened networks.
     pub egress: Egress,
     /// Budgets, with the operator's changes.
@@ -180,6 +182,10 @@ impl Line {
     /// Pause between polls, milliseconds.
     pub fn poll_every(&self) -> Millis {
         self.setup.poll_every
+    }
+    /// How long a write of unknown outcome may still arrive, milliseconds.
+    pub fn settle_after(&self) -> Millis {
+        self.setup.settle_after
     }
     /// Whether decisions are shown only.
     pub fn observe(&self) -> bool {

@@ -22,14 +22,15 @@ const DELIVERIES: &str = "WITH RECURSIVE waits (connection) AS (
       AND deliveries.due <= $1 AND deliveries.state = 'open' AND deliveries.wanted_version > deliveries.done_version)";
 const POLLS: &str = "SELECT cursors.connection FROM cursors JOIN connections ON connections.name = cursors.connection
   WHERE cursors.next_poll_at <= $1 AND cursors.object NOT LIKE 'follow %' AND connections.state = 'connected'";
+const SWEEPS: &str = "SELECT DISTINCT connection FROM sweeps WHERE due <= $1";
 
-/// The connections for which a hint, a delivery or a poll is due, by name. What is claimed is due again when its lease ends.
+/// The connections for which a hint, a delivery, a poll or a sweep is due, by name. What is claimed is due again when its lease ends.
 ///
 /// # Errors
 /// The store's.
 pub async fn connections(db: &Db, now: Millis) -> Result<Vec<String>> {
     let mut names = Vec::new();
-    for sql in [HINTS, DELIVERIES, POLLS] {
+    for sql in [HINTS, DELIVERIES, POLLS, SWEEPS] {
         names.extend(db.rows::<(String,)>(sql, args![now]).await?.into_iter().map(|(name,)| name));
     }
     names.sort();

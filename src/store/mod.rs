@@ -24,6 +24,7 @@ pub mod overwrites;
 pub mod people;
 pub mod replicas;
 pub mod shares;
+pub mod sweeps;
 pub mod tokens;
 pub mod views;
 mod writer;

@@ -345,6 +345,15 @@ CREATE TABLE intents (
 ) {keyed};
 CREATE INDEX intents_connection ON intents (connection);
 
+-- Creates that were once in doubt: looked for again, for they may arrive later than anybody expects.
+CREATE TABLE sweeps (
+  share      TEXT PRIMARY KEY,
+  connection TEXT NOT NULL,
+  sent_at    {int} NOT NULL,
+  due        {int} NOT NULL
+) {strict};
+CREATE INDEX sweeps_due ON sweeps (due, connection);
+
 CREATE TABLE attempts (
   id       TEXT PRIMARY KEY,
   share    TEXT NOT NULL,

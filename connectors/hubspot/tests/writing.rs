@@ -112,7 +112,7 @@ fn values_go_out_as_hubspot_takes_them() {
 }
 
 fn settle(world: &mut World, markers: &[&str], sent_at: i64) -> super::Outcome {
-    let items = markers.iter().map(|m| Doubt { key: format!("key-{m}"), marker: (*m).into(), sent_at }).collect();
+    let items = markers.iter().map(|m| Doubt { key: format!("key-{m}"), marker: (*m).into(), sent_at, known: None }).collect();
     world.run(&Op::Settle { object: "contact".into(), marker_field: MARKER.into(), items })
 }
 

@@ -77,7 +77,7 @@ fn a_create_of_unknown_outcome_settles() {
     world.sandbox.inject(Fault::DropAfterCommit { count: 1 });
     let lost = world.write(vec![create("a", "m-1", json!({})), create("b", "m-2", json!({}))]);
     assert_eq!(lost.items["a"], ItemResult::InDoubt);
-    let doubt = |key: &str, marker: &str| Doubt { key: key.into(), marker: marker.into(), sent_at: NOW };
+    let doubt = |key: &str, marker: &str| Doubt { key: key.into(), marker: marker.into(), sent_at: NOW, known: None };
     let items = vec![doubt("a", "M-1"), doubt("never", "m-4")];
     let said = world.run(&Op::Settle { object: "Lead".into(), marker_field: MARKER.into(), items });
     assert!(matches!(&said.items["a"], ItemResult::Written { made: Made::Created, .. }));
@@ -94,7 +94,7 @@ fn a_deleted_record_of_earlier_does_not_settle_a_new_create() {
     let settle = |sent_at| Op::Settle {
         object: "Lead".into(),
         marker_field: MARKER.into(),
-        items: vec![Doubt { key: "a".into(), marker: "m-1".into(), sent_at }],
+        items: vec![Doubt { key: "a".into(), marker: "m-1".into(), sent_at, known: None }],
     };
     assert_eq!(id_of(&world.run(&settle(NOW)).items["a"]), id, "it was written, whatever a person did then");
     world.now += 86_400_000;

@@ -154,7 +154,7 @@ fn settles(setup: &Setup) -> Verdict {
     let op = Op::Settle {
         object: setup.sample.object.into(),
         marker_field: setup.manifest().write.marker_field.clone(),
-        items: [1, 2].map(|n| Doubt { key: format!("d{n}"), marker: marker(n), sent_at }).into(),
+        items: [1, 2].map(|n| Doubt { key: format!("d{n}"), marker: marker(n), sent_at, known: None }).into(),
     };
     let sorted = |ran: Ran| -> Verdict<Vec<(String, String)>> {
         ran.output_ref()?;

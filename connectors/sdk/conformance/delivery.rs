@@ -79,7 +79,7 @@ fn passing(result: &ItemResult) -> bool {
 
 fn doubt(item: &Item, sent_at: Millis) -> Option<Doubt> {
     match item {
-        Item::Create { key, marker, .. } => Some(Doubt { key: key.clone(), marker: marker.clone(), sent_at }),
+        Item::Create { key, marker, .. } => Some(Doubt { key: key.clone(), marker: marker.clone(), sent_at, known: None }),
         Item::Update { .. } => None,
     }
 }
@@ -217,7 +217,7 @@ fn settle_never_sent(setup: &Setup) -> Verdict {
     let mut bench = setup.bench()?;
     bench.person(1)?;
     let mut done = BTreeMap::new();
-    let doubt = Doubt { key: "d".into(), marker: marker(1), sent_at: bench.now };
+    let doubt = Doubt { key: "d".into(), marker: marker(1), sent_at: bench.now, known: None };
     settle(&mut bench, vec![doubt], patience(setup), &mut done)?;
     ensure(done.is_empty(), || format!("a write that was never sent is settled as {:?}", done.values().next()))
 }
@@ -226,7 +226,7 @@ fn settle_batch(setup: &Setup) -> Verdict {
     let mut bench = setup.bench()?;
     let id = bench.create(1, &marker(1))?;
     let sent_at = bench.now;
-    let doubts: Vec<Doubt> = [1, 2].map(|n| Doubt { key: format!("d{n}"), marker: marker(n), sent_at }).into();
+    let doubts: Vec<Doubt> = [1, 2].map(|n| Doubt { key: format!("d{n}"), marker: marker(n), sent_at, known: None }).into();
     bench.sandbox.inject(Fault::IndexLag { ms: 3_600_000 });
     let mut done = BTreeMap::new();
     settle(&mut bench, doubts, patience(setup), &mut done)?;
@@ -241,7 +241,7 @@ fn settle_past_the_index(setup: &Setup) -> Verdict {
     let mut bench = setup.bench()?;
     bench.sandbox.inject(Fault::IndexLag { ms: 86_400_000 });
     let id = bench.create(1, &marker(1))?;
-    let doubt = Doubt { key: "d".into(), marker: marker(1), sent_at: bench.now };
+    let doubt = Doubt { key: "d".into(), marker: marker(1), sent_at: bench.now, known: None };
     let mut done = BTreeMap::new();
     settle(&mut bench, vec![doubt], SOON, &mut done)?;
     match done.get("d") {
