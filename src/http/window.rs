@@ -10,8 +10,9 @@ use crate::clock::{MINUTE, Millis, SECOND};
 
 /// A window is kept in so many slots: what falls into one slot is held as long as the last of it.
 const SLOTS: Millis = 250;
-/// A block is at most this part of a window: so much a crash can waste.
+/// A block is at most this part of a window, and of what may be spent evenly in its life at most this: so much a crash can waste.
 const BLOCKS: i64 = 40;
+const OF_LIFE: i64 = 4;
 /// This part of a budget is kept free for withdrawals, erasures and recalls.
 const PROTECTED: i64 = 50;
 /// A request of a block whose owner died is on its way this long at most.
@@ -302,7 +303,8 @@ impl Window {
             return Err(self.free_at(units, protect, now));
         }
         let mut spent = self.settle(now);
-        let size = (2 * self.lately).clamp(1, (self.ours() / BLOCKS).max(1)).max(units).min(room);
+        let most = (self.ours() / BLOCKS).min(self.ours() * life(self.length) / self.length / OF_LIFE);
+        let size = (2 * self.lately).clamp(1, most.max(1)).max(units).min(room);
         spent.open.push((format!("{}{}", self.own, self.count), now, size));
         Ok((spent, size))
     }
