@@ -87,6 +87,11 @@ impl Daemon {
         }
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Whether it has stopped itself by SIGSTOP.
     pub fn is_stopped(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
@@ -181,7 +186,7 @@ impl House {
         );
         for part in parts.filter(|part| partners.iter().any(|name| part.starts_with(&format!("{name}]")))) {
             text.push_str("\n[connections.");
-            text.push_str(&part.replace("poll_every = \"5s\"", "poll_every = \"1s\""));
+            text.push_str(&part.replace("poll_every = \"5s\"", "poll_every = \"1s\"\nsettle_after = \"30s\""));
         }
         std::fs::write(stage.config_path(), change(text)).unwrap();
         let config = Config::load(Some(&stage.config_path()), std::iter::empty()).unwrap();

@@ -34,6 +34,18 @@ pub fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
+/// What chooses random moments, said so that they can be repeated.
+pub fn seed() -> u64 {
+    let seed = number("CRASH_SEED").unwrap_or_else(|| Clock::system().now() as u64);
+    println!("CRASH_SEED={seed}");
+    seed
+}
+
+/// Whether everything is to be done, however long it takes.
+pub fn all() -> bool {
+    std::env::var_os("CRASH_ALL").is_some()
+}
+
 async fn kill_at_random(engine: Engine, seed: u64, kills: u64) {
     let mut dice = Dice::new(seed);
     let mut house = House::connected(engine, &["northwind", "brightwater", "lumen", "tessera"]).await;
@@ -67,7 +79,6 @@ async fn kill_at_random(engine: Engine, seed: u64, kills: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kills_at_random_moments_lose_and_double_nothing() {
     let kills = number("CRASH_KILLS").unwrap_or(KILLS);
-    let seed = number("CRASH_SEED").unwrap_or_else(|| Clock::system().now() as u64);
-    println!("CRASH_SEED={seed}");
+    let seed = seed();
     tokio::join!(kill_at_random(Engine::Sqlite, seed, kills), kill_at_random(Engine::Postgres, seed + 1, kills));
 }

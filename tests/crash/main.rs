@@ -5,6 +5,7 @@
 mod carrier;
 mod house;
 mod kills;
+mod late;
 mod loops;
 mod outage;
 mod points;
