@@ -228,11 +228,11 @@ impl House {
         self.start_at(self.stage().web, order).await
     }
 
-    /// Starts a daemon that listens there, and waits until it is ready, or has ended as it was told to.
+    /// Starts a daemon that listens there, and waits until it is ready, or has ended or stopped as it was told to.
     pub async fn start_at(&self, address: SocketAddr, order: Option<&str>) -> Daemon {
         let mut daemon = self.spawn(address, order);
         let end = self.clock.now() + START;
-        while daemon.runs() && !self.ready(address).await {
+        while daemon.runs() && !daemon.is_stopped() && !self.ready(address).await {
             assert!(self.clock.now() < end, "the daemon does not start: {}", self.tail());
             self.clock.sleep(20).await;
         }

@@ -71,7 +71,7 @@ fn secret(i: usize) -> String {
 async fn still(a: &House, b: &House) {
     let requests = || ["northwind", "brightwater"].map(|name| a.stage().of(name).unwrap().1.sandbox().stats().requests).iter().sum::<u64>();
     let (mut writes, mut since) = (-1, requests());
-    a.until("nothing moves any more", REST, async || {
+    a.until("nothing moves any more", 2 * REST, async || {
         let now = a.attempts().await + b.attempts().await;
         let open = a.nothing_open().await.and(b.nothing_open().await);
         if now != writes || open.is_err() {
