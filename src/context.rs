@@ -35,6 +35,8 @@ pub struct Context {
     pub jitter: i64,
     /// Woken when there is work before its time.
     pub wake: Wake,
+    /// Batches that are being decided about: each is held whole, so there are as many at once as there are processors.
+    pub deciding: tokio::sync::Semaphore,
     /// Raises the hints of webhooks.
     pub raising: Raising,
     /// Our own address as partners and vendors see it, such as `https://leads.example`.

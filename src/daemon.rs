@@ -107,6 +107,7 @@ async fn assemble(
         low_disk: AtomicBool::new(false),
         jitter: i64::from(config.retry.jitter),
         wake: Wake::default(),
+        deciding: tokio::sync::Semaphore::new(std::thread::available_parallelism().map_or(2, std::num::NonZero::get)),
         raising: dirty::Raising::default(),
         public_url: config.server.public_url.trim_end_matches('/').to_owned(),
     };

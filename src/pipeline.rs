@@ -129,6 +129,7 @@ async fn take_in(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, b
 async fn keep(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, batch: &intake::read::Batch) -> Result<()> {
     let now = ctx.clock.now();
     let mut entries = Entries::default();
+    let _held = ctx.deciding.acquire().await.map_err(|_| Error::System("the daemon ends".into()))?;
     let sorted = intake::keep::sort(ctx, line, mapping, batch).await?;
     let judged = intake::judge::judge(ctx, rules, line, mapping, sorted).await?;
     let mut tx = ctx.db.begin().await?;

@@ -29,8 +29,15 @@ use crate::store::shares::{self, Share};
 use crate::store::{Arg, Tx, deliveries, leads, loads, people as people_store};
 use crate::vault::Aad;
 
-/// Leads decided about at a stretch: others want the processor too.
+/// Leads worked on at a stretch.
 const STRETCH: usize = 32;
+
+/// Lets others have the processor after a stretch of work: webhooks are to be answered meanwhile.
+pub(super) async fn let_others(done: usize) {
+    if done % STRETCH == STRETCH - 1 {
+        tokio::task::yield_now().await;
+    }
+}
 
 /// A lead that was read.
 struct Incoming<'a> {
@@ -205,9 +212,7 @@ async fn make(
     let now = ctx.clock.now();
     let (mut changes, mut decisions, mut new, mut entries) = (Vec::new(), Vec::new(), NewShares::default(), Entries::default());
     for (nth, item) in incoming.iter().enumerate().filter(|(_, item)| !shared.contains(&item.id)) {
-        if nth % STRETCH == STRETCH - 1 {
-            tokio::task::yield_now().await;
-        }
+        let_others(nth).await;
         let facts = standing.facts(ctx, line.partner(), &item.lead, &item.hashes, &item.person, None);
         let mut decision = decide::decide(&decide::Inputs { program: &rules.program, facts: &facts });
         let decision_id = ctx.clock.id();

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use leadshare_connectors::sdk::{Record, State};
 use serde_json::{Value, json};
 
-use super::judge::Judged;
+use super::judge::{self, Judged};
 use super::noes::{self, No};
 use super::read::Batch;
 use crate::change::Change;
@@ -44,12 +44,14 @@ pub async fn sort<'a>(ctx: &Context, line: &Line, mapping: &Mapping, batch: &'a 
     let ids = Value::from(batch.source.iter().map(|(d, _)| json!([d.remote_id])).collect::<Vec<_>>());
     let known = leads::known(&ctx.db, line.name(), mapping.object(), &ids).await?;
     let mut known: BTreeMap<String, KnownRecord> = known.into_iter().map(|r| (r.0.clone(), r)).collect();
-    let read = batch.source.iter().map(|(hint, record)| {
+    let mut read = Vec::with_capacity(batch.source.len());
+    for (hint, record) in &batch.source {
         let known = known.remove(&record.id);
         let sorted = sort_out(ctx, line, mapping, batch.share_from, hint, record, known.as_ref());
-        Sorting { hint, record, known, sorted }
-    });
-    Ok(read.collect())
+        read.push(Sorting { hint, record, known, sorted });
+        judge::let_others(read.len()).await;
+    }
+    Ok(read)
 }
 
 /// Keeps what was decided about a batch of read records. What it was decided on is proven again under the people's locks; where

@@ -128,6 +128,7 @@ impl World {
             transport: Transport::default(),
             lines,
             wake: crate::context::Wake::default(),
+            deciding: tokio::sync::Semaphore::new(std::thread::available_parallelism().map_or(2, std::num::NonZero::get)),
             raising: crate::store::dirty::Raising::default(),
             public_url: public_url.into(),
         });
