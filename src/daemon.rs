@@ -1,10 +1,12 @@
 //! The composition root: builds everything in order, starts it, drains it, stops it in reverse.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
+use futures_util::{StreamExt, TryStreamExt};
+use leadshare_connectors::sdk::Connector;
 use leadshare_connectors::sdk::manifest::Auth;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +33,8 @@ use crate::{pipeline, sealer};
 const TICK: Millis = 500;
 /// How soon after a turn the work that it made for others is looked for.
 const SOON: Millis = 20;
+/// Connections made ready at the same time.
+const STARTED_AT_ONCE: usize = 64;
 /// How often the ledger is sealed.
 const SEAL: Millis = 500;
 /// A connection that newly shares more than this in an hour is stopped: rather a mistaken mapping or
@@ -89,12 +93,24 @@ async fn assemble(
     rules: Rules,
     diagnostics: Vec<Diagnostic>,
 ) -> Result<Built> {
-    let mut lines = std::collections::BTreeMap::new();
-    for (name, connection) in &config.connections {
-        let line = line(config, name, connection, clock, &db, &vault).await?;
-        line.recover(clock).await?;
-        lines.insert(name.clone(), Arc::new(line));
+    // One connector of a kind speaks for all its connections.
+    let mut spoken = BTreeMap::<&str, Arc<dyn Connector>>::new();
+    for connection in config.connections.values() {
+        let entry = leadshare_connectors::by_name(&connection.connector)
+            .ok_or_else(|| Error::NotFound(format!("connector {}", connection.connector)))?;
+        spoken.entry(&connection.connector).or_insert_with(|| Arc::from((entry.connector)()));
     }
+    let made = config.connections.iter().map(|(name, connection)| {
+        let connector = spoken[connection.connector.as_str()].clone();
+        let (db, vault) = (&db, &vault);
+        async move {
+            let line = line(config, name, connection, connector, clock, db, vault).await?;
+            line.recover(clock).await?;
+            Ok::<_, Error>((name.clone(), Arc::new(line)))
+        }
+    });
+    // Several at once, so that they share commits.
+    let lines = futures_util::stream::iter(made).buffer_unordered(STARTED_AT_ONCE).try_collect().await?;
     expect_polls(&db, &rules).await?;
     let ctx = Context {
         db,
@@ -125,10 +141,15 @@ async fn check_keys(db: &Db, vault: &Vault) -> Result<()> {
     connections::set_setting(db, "key_check", &text).await
 }
 
-async fn line(config: &Config, name: &str, connection: &Connection, clock: &Clock, db: &Db, vault: &Arc<Vault>) -> Result<Line> {
-    let entry = leadshare_connectors::by_name(&connection.connector)
-        .ok_or_else(|| Error::NotFound(format!("connector {}", connection.connector)))?;
-    let connector: Arc<dyn leadshare_connectors::sdk::Connector> = Arc::from((entry.connector)());
+async fn line(
+    config: &Config,
+    name: &str,
+    connection: &Connection,
+    connector: Arc<dyn Connector>,
+    clock: &Clock,
+    db: &Db,
+    vault: &Arc<Vault>,
+) -> Result<Line> {
     let manifest = connector.manifest();
     let api_version = connection.api_version.clone().unwrap_or_else(|| manifest.api_version.clone());
     let base_url = connection.base_url.clone();

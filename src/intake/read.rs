@@ -23,7 +23,7 @@ use crate::store::{connections, deliveries, leads};
 const LEASE: Millis = 2 * MINUTE;
 
 /// Requests of one batch that are under way at the same time: they share the transaction that keeps their records.
-const AT_ONCE: usize = 3;
+const AT_ONCE: usize = 2;
 
 /// What a batch of hints turned out to be about.
 #[derive(Default)]
