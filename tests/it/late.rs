@@ -22,7 +22,7 @@ fn dice(state: &mut u64, end: u64) -> u64 {
 
 /// From ten seconds to [`LATEST`], each doubling as likely as the other.
 fn lateness(state: &mut u64) -> Millis {
-    (10 * SECOND << dice(state, 10)) * (100 + dice(state, 100) as Millis) / 100
+    ((10 * SECOND) << dice(state, 10)) * (100 + dice(state, 100) as Millis) / 100
 }
 
 /// People with more than one live record at the recipient, by address; what is late and due by now has arrived.
