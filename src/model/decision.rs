@@ -116,9 +116,9 @@ pub struct PartnerStanding {
 pub struct Load {
     /// Open now.
     pub open: u32,
-    /// Made today, in the recipient's zone.
+    /// Made today, in UTC.
     pub day: u32,
-    /// Made this month, in the recipient's zone.
+    /// Made this month, in UTC.
     pub month: u32,
 }
 

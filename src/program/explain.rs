@@ -215,7 +215,12 @@ fn operations(out: &mut Lines, agreement: &Agreement) {
     }
     if let Some(capacity) = &operations.capacity {
         let cap = |n: Option<u32>| n.map_or_else(|| "any number".to_owned(), |n| n.to_string());
-        out.more(&format!("Takes {} open, {} a day, {} a month.", cap(capacity.open), cap(capacity.day), cap(capacity.month)));
+        out.more(&format!(
+            "Takes {} open, {} a day, {} a month (days and months in UTC).",
+            cap(capacity.open),
+            cap(capacity.day),
+            cap(capacity.month)
+        ));
     }
     if let Some(stop) = &operations.suspended {
         out.more(&format!("Suspended by the {} since {}.", word(&stop.by), stop.since));
