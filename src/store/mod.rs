@@ -227,7 +227,7 @@ impl Db {
                 .busy_timeout(std::time::Duration::from_secs(20))
                 .statement_cache_capacity(400)
                 .disable_statement_logging();
-            let write = Writer::open(&options.clone().pragma("cache_size", "-24000")).await?;
+            let write = Writer::open(&options.clone().pragma("cache_size", "-10000")).await?;
             let read = SqlitePoolOptions::new().max_connections(4).connect_with(options.clone()).await?;
             Self::Sqlite { read, write, inbox: inbox::Inbox::open(&options).await? }
         };
