@@ -4,7 +4,6 @@
 //! A crash in between takes them in twice: a hint only says what to look at, so that costs one look.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
@@ -28,8 +27,6 @@ const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS inbox (id INTEGER PRIMARY KEY, 
 pub struct Inbox {
     read: SqlitePool,
     write: Writer,
-    /// Whether there may be something in it.
-    filled: Arc<AtomicBool>,
     /// One takes in at a time.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -48,7 +45,7 @@ impl Inbox {
         let mut tx = Tx::Sqlite(write.begin().await?);
         tx.raw(SCHEMA).await?;
         tx.commit().await?;
-        Ok(Self { read, write, filled: Arc::new(AtomicBool::new(true)), turn: Arc::default() })
+        Ok(Self { read, write, turn: Arc::default() })
     }
 
     /// Keeps hints `(connection, hint)`; answers after the commit.
@@ -60,9 +57,7 @@ impl Inbox {
         let mut tx = Tx::Sqlite(self.write.begin().await?);
         tx.exec(KEEP, args![Value::from(rows), now]).await?;
         points::at("webhook.raised").await;
-        tx.commit().await?;
-        self.filled.store(true, Ordering::SeqCst);
-        Ok(())
+        tx.commit().await
     }
 
     pub(super) async fn close(&self) {
@@ -85,21 +80,15 @@ type Row = (i64, String, String, String, String, Option<String>, i64);
 /// The store's: what was not taken in stays.
 pub async fn take_in(db: &Db) -> Result<()> {
     let Db::Sqlite { inbox, .. } = db else { return Ok(()) };
-    if !inbox.filled.load(Ordering::SeqCst) {
-        return Ok(());
-    }
     let _turn = inbox.turn.lock().await;
-    while inbox.filled.swap(false, Ordering::SeqCst) {
-        let rows = Tx::Reading(inbox.read.begin().await?).rows::<Row>(KEPT, args![BATCH]).await;
-        let taken = match rows {
-            Ok(rows) => take(db, inbox, rows).await,
-            Err(error) => Err(error),
-        };
-        // What is left is there the next time.
-        inbox.filled.fetch_or(!matches!(taken, Ok(false)), Ordering::SeqCst);
-        taken?;
+    loop {
+        let rows = Tx::Reading(inbox.read.begin().await?).rows::<Row>(KEPT, args![BATCH]).await?;
+        let more = rows.len() as i64 == BATCH;
+        take(db, inbox, rows).await?;
+        if !more {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 const WAITING: &str = "SELECT connection, COUNT(DISTINCT remote_id), MIN(at) FROM inbox GROUP BY connection";
@@ -110,10 +99,8 @@ pub(super) async fn waiting(db: &Db) -> Result<Vec<(String, i64, Millis)>> {
     Tx::Reading(inbox.read.begin().await?).rows(WAITING, args![]).await
 }
 
-/// Answers whether there may be more.
-async fn take(db: &Db, inbox: &Inbox, rows: Vec<Row>) -> Result<bool> {
-    let Some((last, .., now)) = rows.last().cloned() else { return Ok(false) };
-    let more = rows.len() as i64 == BATCH;
+async fn take(db: &Db, inbox: &Inbox, rows: Vec<Row>) -> Result<()> {
+    let Some((last, .., now)) = rows.last().cloned() else { return Ok(()) };
     let hints: Vec<(String, Raise)> = rows
         .into_iter()
         .map(|(_, connection, object, remote_id, kind, detail, _)| {
@@ -126,6 +113,5 @@ async fn take(db: &Db, inbox: &Inbox, rows: Vec<Row>) -> Result<bool> {
     points::at("inbox.raised").await;
     let mut tx = Tx::Sqlite(inbox.write.begin().await?);
     tx.exec(TAKEN, args![last]).await?;
-    tx.commit().await?;
-    Ok(more)
+    tx.commit().await
 }
