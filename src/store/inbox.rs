@@ -19,7 +19,8 @@ use crate::points;
 /// Most hints taken in by one transaction.
 const BATCH: i64 = 5_000;
 
-const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS inbox (id INTEGER PRIMARY KEY, connection TEXT NOT NULL, object TEXT NOT NULL,
+// Ids are never given twice: what one handle of the store has read and then deletes is never a newer hint.
+const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS inbox (id INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT NOT NULL, object TEXT NOT NULL,
   remote_id TEXT NOT NULL, kind TEXT NOT NULL, detail TEXT, at INTEGER NOT NULL) STRICT";
 
 /// The file beside the store's. Cheap to clone.
