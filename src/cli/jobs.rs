@@ -56,8 +56,9 @@ pub async fn run(command: Command, config: &Config, json: bool) -> Result<bool> 
             let now = Clock::system().now();
             let mut tx = db.begin().await?;
             let again = deliveries::retry(&mut tx, share.as_deref().unwrap_or_default(), now).await?;
-            for share in &again {
-                connections::end_alerts(&mut tx, &format!("share:{share}"), now).await?;
+            let shares = json!(again.iter().map(|share| [share]).collect::<Vec<_>>());
+            for way in ["out", "back"] {
+                connections::end_delivery_alerts(&mut tx, way, &shares, now).await?;
             }
             tx.commit().await?;
             if again.is_empty() {

@@ -11,7 +11,9 @@ use crate::context::Context;
 use crate::errors::Result;
 use crate::http::line::Line;
 use crate::mapping::{Mapping, StatusBack};
+use crate::model::Lead;
 use crate::model::agreement::privacy::BackWord;
+use crate::people::{self, Keys};
 use crate::points;
 use crate::rules::Rules;
 use crate::shares::stand;
@@ -45,6 +47,11 @@ pub(super) async fn prepare(
     let known: BTreeMap<String, leads::KnownRecord> =
         leads::records(&mut tx, line.name(), mapping.object(), &remote_ids).await?.into_iter().map(|r| (r.0.clone(), r)).collect();
 
+    let keys = if mapping.tells_where_people_stop() {
+        Keys::load(&mut tx, &ctx.vault, from.values().map(|l| l.person.as_str())).await?
+    } else {
+        Keys::default()
+    };
     let (mut prepared, mut done, mut ends) = (Vec::new(), Vec::new(), Vec::new());
     for delivery in claimed {
         let Some(share) = found.get(&delivery.share) else { continue };
@@ -67,6 +74,13 @@ pub(super) async fn prepare(
             ..StatusBack::default()
         };
         let mut fields = mapping.status_back(&news);
+        if mapping.tells_where_people_stop()
+            && let Some(data) = &lead.data
+            && let Some(said) = keys.open::<Lead>(&lead.person, people::lead_place(&lead.id), data)?
+        {
+            // A no that stands in the field that news go to must outlast them.
+            said.consent.stops.iter().for_each(|stop| drop(fields.remove(&stop.said_by)));
+        }
         let written: Fields = record.and_then(|r| r.5.as_deref()).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         fields.retain(|name, value| written.get(name) != Some(value));
         if fields.is_empty() {
@@ -74,7 +88,8 @@ pub(super) async fn prepare(
             continue;
         }
         let item = Item::Update { key: share.id.clone(), id: remote_id.clone(), fields };
-        prepared.push(Prepared { delivery, item, about: About { share: share.clone(), remote_id: Some(remote_id) } });
+        let about = About { share: share.clone(), remote_id: Some(remote_id) };
+        prepared.push(Prepared { delivery, item, body: String::new(), about });
     }
     // Two shares of one lead write into one record: one at a time, or the last would win by chance.
     let mut seen = std::collections::BTreeSet::new();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use leadshare_connectors::sdk::{Fields, Item, ItemFault, ItemResult, Made};
 use serde_json::{Value, json};
 
-use super::{Delivery, Stopped, Way, Written, sweep};
+use super::{Delivery, Stopped, Way, Written, overtaking, sweep};
 use crate::clock::{MINUTE, Millis, SECOND};
 use crate::context::Context;
 use crate::entries::Entries;
@@ -37,6 +37,7 @@ pub(super) async fn finish(
     keep_held(&mut tx, way, lease, &mut written).await?;
     let (mut landed, mut done, mut later, mut ends, mut settled, mut doubtful, mut attempts, mut first, mut moved, mut noted) =
         (vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![]);
+    let (settle_after, mut open) = (line.settle_after(), vec![]);
     // What stands now, under the people's locks: a share may have been taken back while the write was on its way.
     let ids = Value::from(written.iter().map(|w| json!([w.prepared.about.share.id])).collect::<Vec<_>>());
     let fresh: BTreeMap<String, Share> = shares::by_id(&mut tx, &ids).await?.into_iter().map(|share| (share.id.clone(), share)).collect();
@@ -55,6 +56,20 @@ pub(super) async fn finish(
             json!([ctx.clock.id(), share.id, delivery.version, started, took, outcome, code])
         };
         let put_off = |until: Millis, attempts: i64, code: &str| json!([share.id, until, attempts, code]);
+        let still_open = overtaking::open_until(w, now, settle_after).filter(|_| way == Way::Out);
+        let heard = matches!(w.result, Some(ItemResult::Written { .. } | ItemResult::Gone | ItemResult::Exists(_) | ItemResult::Moved(_)));
+        let doubt = way == Way::Out && !heard && (w.touched || still_open.is_some());
+        if doubt || still_open.is_some() {
+            let until = still_open.unwrap_or(now + settle_after);
+            let shadow = if doubt {
+                let fields = w.prepared.item.fields().keys().map(|name| (name.clone(), unknown())).collect();
+                let shadow = merge_shadow(&keys, share, remotes.get(&share.person), fields)?;
+                Value::from(keys.seal(&ctx.clock, &share.person, people::shadow_place(&share.person), &shadow)?)
+            } else {
+                Value::Null
+            };
+            open.push(json!([share.person, until, w.prepared.body, shadow]));
+        }
         match &w.result {
             Some(ItemResult::Written { id, made, .. }) => {
                 settled.push(json!([share.id]));
@@ -62,7 +77,7 @@ pub(super) async fn finish(
                 attempts.push(attempt("written", None));
                 match way {
                     Way::Out => {
-                        let wrote = merge_shadow(&keys, share, remotes.get(&share.person), w.prepared.item.fields())?;
+                        let wrote = merge_shadow(&keys, share, remotes.get(&share.person), w.prepared.item.fields().clone())?;
                         let sealed = keys.seal(&ctx.clock, &share.person, people::shadow_place(&share.person), &wrote)?;
                         landed.push(json!([share.person, id, made_word(*made), sealed]));
                         first.push(share);
@@ -103,6 +118,14 @@ pub(super) async fn finish(
                 later.push(put_off(now + MINUTE, delivery.attempts, "moved"));
                 attempts.push(attempt("moved", None));
             }
+            Some(ItemResult::Gone)
+                if way == Way::Out
+                    && let Some(until) = remotes.get(&share.person).and_then(|r| r.unseen_until(now, settle_after)) =>
+            {
+                settled.push(json!([share.id]));
+                attempts.push(attempt("unseen", None));
+                later.push(put_off(until, delivery.attempts, "not_seen_yet"));
+            }
             Some(ItemResult::Gone) => {
                 settled.push(json!([share.id]));
                 ends.push(json!([share.id, "ended", "deleted_there"]));
@@ -115,8 +138,13 @@ pub(super) async fn finish(
                 }
             }
             Some(ItemResult::Refused(fault)) => {
-                given_up.extend(earlier(line, w, now));
-                settled.push(json!([share.id]));
+                // This try was refused; what became of an earlier one is as unknown as before.
+                if still_open.is_some() {
+                    doubtful.push(json!([share.id]));
+                } else {
+                    given_up.extend(earlier(line, w, now));
+                    settled.push(json!([share.id]));
+                }
                 attempts.push(attempt("refused", Some(&fault.code)));
                 refused(&mut tx, ctx, line, way, share, delivery, fault, &mut later, &mut ends).await?;
             }
@@ -126,7 +154,7 @@ pub(super) async fn finish(
                 later.push(put_off(now + ctx.retry_after(delivery.attempts), delivery.attempts + 1, "unknown_outcome"));
             }
             None => {
-                if w.touched {
+                if w.touched || still_open.is_some() {
                     doubtful.push(json!([share.id]));
                 } else {
                     given_up.extend(earlier(line, w, now));
@@ -150,11 +178,12 @@ pub(super) async fn finish(
         rows.retain(ours);
     }
     shares::land(&mut tx, line.name(), &Value::from(landed), now).await?;
+    if !open.is_empty() {
+        shares::open(&mut tx, line.name(), &Value::from(open)).await?;
+    }
     note_written(&mut tx, line, mapping.object(), noted).await?;
     if !done.is_empty() {
-        let mended =
-            Value::from(done.iter().map(|row| json!([format!("share:{}", row[0].as_str().unwrap_or_default())])).collect::<Vec<_>>());
-        connections::end_alerts_of(&mut tx, &mended, now).await?;
+        connections::end_delivery_alerts(&mut tx, way.word(), &Value::from(done.clone()), now).await?;
         connections::end_alert(&mut tx, line.name(), "connection.refuses_writes", now).await?;
     }
     sweeps::add(&mut tx, line.name(), given_up).await?;
@@ -241,7 +270,15 @@ pub(super) async fn set_aside(ctx: &Context, way: Way, poison: &[Delivery]) -> R
     for delivery in poison {
         let subject = format!("share:{}", delivery.share);
         let message = "this delivery stopped the daemon several times and was set aside: look at it with `leadshare lead show`, then `leadshare jobs retry`";
-        connections::raise_alert(&mut tx, &ctx.clock.id(), &subject, "delivery.set_aside", message, ctx.clock.now()).await?;
+        connections::raise_alert(
+            &mut tx,
+            &ctx.clock.id(),
+            &subject,
+            &format!("delivery.set_aside.{}", way.word()),
+            message,
+            ctx.clock.now(),
+        )
+        .await?;
     }
     tx.commit().await
 }
@@ -308,13 +345,18 @@ async fn refused(
     .await
 }
 
+/// What stands in a shadow for a value that nobody knows: like nothing that a mapping writes.
+fn unknown() -> Value {
+    Value::Array(Vec::new())
+}
+
 /// What we have written into a record so far, with what was written now.
-fn merge_shadow(keys: &Keys, share: &Share, before: Option<&RemotePerson>, wrote: &Fields) -> Result<Fields> {
+fn merge_shadow(keys: &Keys, share: &Share, before: Option<&RemotePerson>, wrote: Fields) -> Result<Fields> {
     let mut shadow: Fields = match before.and_then(|r| r.shadow.as_deref()) {
         Some(sealed) => keys.open(&share.person, people::shadow_place(&share.person), sealed)?.unwrap_or_default(),
         None => Fields::new(),
     };
-    shadow.extend(wrote.iter().map(|(n, v)| (n.clone(), v.clone())));
+    shadow.extend(wrote);
     Ok(shadow)
 }
 

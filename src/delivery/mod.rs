@@ -8,11 +8,11 @@ mod back;
 mod finish;
 mod flips;
 mod out;
+mod overtaking;
 mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::join_all;
 use leadshare_connectors::sdk::{Doubt, Item, ItemKey, ItemResult, Op, Output, manifest::WriteSafety};
 use serde_json::{Value, json};
 
@@ -58,6 +58,8 @@ impl Way {
 pub(crate) struct Prepared {
     delivery: Delivery,
     item: Item,
+    /// What it says, by keyed hash; empty on the way back.
+    body: String,
     about: About,
 }
 
@@ -74,6 +76,8 @@ pub(crate) struct Written {
     result: Option<ItemResult>,
     /// Whether its request may have reached the vendor.
     touched: bool,
+    /// Whether some try of it may still be carried out, whatever was heard of the last.
+    open: bool,
     /// Why there is no result.
     stopped: Stopped,
 }
@@ -122,7 +126,7 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
     let safety = line.manifest().write.safety;
     // With a unique key a create of unknown outcome is simply sent again; without one, it is looked for first.
     let (doubtful, clear): (Vec<Delivery>, Vec<Delivery>) =
-        claimed.into_iter().partition(|d| d.intent.is_some() && safety != WriteSafety::UniqueKey && way == Way::Out);
+        claimed.into_iter().partition(|d| d.intent.is_some() && d.creates && safety != WriteSafety::UniqueKey && way == Way::Out);
     settle(ctx, line, mapping, &lease, doubtful).await?;
 
     let (prepared, checked) = match way {
@@ -194,14 +198,18 @@ async fn settle(ctx: &Context, line: &Line, mapping: &Mapping, lease: &str, doub
 struct Results {
     settled: BTreeMap<ItemKey, ItemResult>,
     touched: BTreeSet<ItemKey>,
+    open: BTreeSet<ItemKey>,
 }
 
 impl Sink for Results {
     fn item(&mut self, key: ItemKey, result: ItemResult) {
         self.settled.insert(key, result);
     }
-    fn reached(&mut self, keys: &[ItemKey]) {
+    fn reached(&mut self, keys: &[ItemKey], open: bool) {
         self.touched.extend(keys.iter().cloned());
+        if open {
+            self.open.extend(keys.iter().cloned());
+        }
     }
 }
 
@@ -215,21 +223,21 @@ async fn talk_all(
     terms: Terms,
 ) -> Result<Vec<Written>> {
     let ops: Vec<Op> = prepared.chunks(size.max(1)).map(ask).collect();
-    let answers = join_all(ops.iter().map(|op| talk(ctx, line, op, terms))).await;
+    let answers = ctx.transport.together(ops.iter().map(|op| talk(ctx, line, op, terms))).await;
     let mut prepared = prepared.into_iter();
     let mut written = Vec::new();
     for answer in answers {
-        let (mut results, stopped, touched) = answer?;
+        let (mut results, stopped) = answer?;
         for prepared in prepared.by_ref().take(size.max(1)) {
             let key = prepared.item.key();
-            let (result, touched) = (results.remove(key), touched.contains(key));
-            written.push(Written { result, touched, stopped: stopped.clone(), prepared });
+            let (result, touched, open) = (results.settled.remove(key), results.touched.contains(key), results.open.contains(key));
+            written.push(Written { result, touched, open, stopped: stopped.clone(), prepared });
         }
     }
     Ok(written)
 }
 
-async fn talk(ctx: &Context, line: &Line, op: &Op, terms: Terms) -> Result<(BTreeMap<ItemKey, ItemResult>, Stopped, BTreeSet<ItemKey>)> {
+async fn talk(ctx: &Context, line: &Line, op: &Op, terms: Terms) -> Result<(Results, Stopped)> {
     let mut sink = Results::default();
     let ended = match line.connector().open(op, &line.account(), None) {
         Ok(talk) => drive(&ctx.transport, line, &ctx.clock, talk, terms, &mut sink).await?,
@@ -245,5 +253,5 @@ async fn talk(ctx: &Context, line: &Line, op: &Op, terms: Terms) -> Result<(BTre
             Stopped::NeedsPerson
         }
     };
-    Ok((sink.settled, stopped, sink.touched))
+    Ok((sink, stopped))
 }

@@ -6,7 +6,7 @@ use leadshare_connectors::sdk::{Fields, Item, Op, Output};
 use serde_json::{Value, json};
 
 use super::flips::Flips;
-use super::{About, Prepared};
+use super::{About, Prepared, overtaking};
 use crate::clock::{Millis, SECOND};
 use crate::context::Context;
 use crate::decide;
@@ -57,6 +57,28 @@ async fn load(tx: &mut Tx, ctx: &Context, line: &Line, claimed: &[Delivery]) -> 
     Ok(Loaded { shares: found.into_iter().map(|share| (share.id.clone(), share)).collect(), remotes, leads: opened, keys })
 }
 
+/// What is ready to be sent, with its intents, and what waits.
+#[derive(Default)]
+struct Ready {
+    prepared: Vec<Prepared>,
+    intents: Vec<Value>,
+    waiting: Vec<Value>,
+}
+
+impl Ready {
+    fn add(&mut self, ctx: &Context, line: &Line, delivery: Delivery, share: &Share, remote: &RemotePerson, item: Item) {
+        let body = overtaking::body(ctx, item.fields());
+        let until = overtaking::in_the_way(&delivery, remote, &body, line.settle_after());
+        if until > ctx.clock.now() {
+            self.waiting.push(json!([share.id, until, delivery.attempts, "earlier_write"]));
+            return;
+        }
+        let creates = i64::from(matches!(item, Item::Create { .. }));
+        self.intents.push(json!([share.id, creates, body, overtaking::names(&item)]));
+        self.prepared.push(Prepared { delivery, item, body, about: About { share: share.clone(), remote_id: None } });
+    }
+}
+
 /// Prepares claimed deliveries. Those that may not, or need not, be sent are ended or done here; those
 /// that were taken back while their create is in doubt come back second, to be looked for first. Third is
 /// when the gates were checked.
@@ -84,8 +106,8 @@ pub(super) async fn prepare(
     let there: Vec<&str> = loaded.remotes.values().filter(|r| r.remote_id.is_some()).map(|r| r.person.as_str()).collect();
     let mut flips = Flips::load(&mut tx, ctx, line, &there).await?;
 
-    let (mut prepared, mut moved, mut done, mut ends, mut intents) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut waiting, mut unsettled, mut again) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ready, mut moved, mut done, mut ends) = (Ready::default(), Vec::new(), Vec::new(), Vec::new());
+    let (mut unsettled, mut again, mut arrived) = (Vec::new(), Vec::new(), Vec::new());
     for delivery in claimed {
         let Some(share) = loaded.shares.get(&delivery.share) else { continue };
         let from = stand(share)?;
@@ -97,15 +119,20 @@ pub(super) async fn prepare(
             moved.push((share, recall("erased")));
             continue;
         };
+        let facts = standing.facts(ctx, &share.source, lead, hashes, &share.person, Some(&share.id));
         if from.status == ShareStatus::Recalled {
+            if facts.standing.shares.iter().any(|s| s.recipient == share.recipient && s.is_live()) {
+                // The person has agreed anew: what is there belongs to the newer share.
+                ends.push(json!([share.id, "ended", "shared_anew"]));
+                continue;
+            }
             if delivery.intent.is_some() && remote.remote_id.is_none() {
                 // A create of unknown outcome: first see whether there is anything to take back.
                 unsettled.push(delivery);
                 continue;
             }
-            if let Some(item) = take_back(ctx, &mut tx, mapping, &loaded.keys, share, remote, &from).await? {
-                intents.push(json!([share.id, 0]));
-                prepared.push(Prepared { delivery, item, about: About { share: share.clone(), remote_id: None } });
+            if let Some(item) = take_back(ctx, &mut tx, mapping, &loaded.keys, share, &delivery, remote, &from).await? {
+                ready.add(ctx, line, delivery, share, remote, item);
                 continue;
             }
         }
@@ -119,7 +146,6 @@ pub(super) async fn prepare(
             moved.push((share, Stand { status: ShareStatus::Returned, reason: Some("deleted_there".into()), ..from }));
             continue;
         }
-        let facts = standing.facts(ctx, &share.source, lead, hashes, &share.person, Some(&share.id));
         let verdict = decide::recheck(&decide::Inputs { program: &rules.program, facts: &facts }, &share.agreement, &share.terms);
         let Some(agreement) = rules.program.agreements.get(&share.agreement).filter(|_| verdict.passed()) else {
             if from.status >= ShareStatus::Delivered && !verdict.takes_back() {
@@ -130,13 +156,21 @@ pub(super) async fn prepare(
             if from.status >= ShareStatus::Delivered {
                 let reason = verdict.first_failure().map_or("gate", |f| f.code.as_str()).to_owned();
                 moved.push((share, recall(&reason)));
-                match take_back(ctx, &mut tx, mapping, &loaded.keys, share, remote, &from).await? {
-                    Some(item) => {
-                        intents.push(json!([share.id, 0]));
-                        prepared.push(Prepared { delivery, item, about: About { share: share.clone(), remote_id: None } });
-                    }
+                match take_back(ctx, &mut tx, mapping, &loaded.keys, share, &delivery, remote, &from).await? {
+                    Some(item) => ready.add(ctx, line, delivery, share, remote, item),
                     None => ends.push(json!([share.id, "ended", reason])),
                 }
+                continue;
+            }
+            // A create that nobody heard the end of may have brought it there all the same.
+            let there = remote.remote_id.is_some() && remote.landed_at.is_some_and(|at| at >= share.created_at);
+            if !verdict.takes_back() && there {
+                arrived.push(share);
+                ready.waiting.push(json!([share.id, now, delivery.attempts, "arrived"]));
+                continue;
+            }
+            if !verdict.takes_back() && delivery.intent.is_some() && remote.remote_id.is_none() {
+                unsettled.push(delivery);
                 continue;
             }
             let reason = verdict.first_failure().map_or("agreement.gone", |f| f.code.as_str()).to_owned();
@@ -147,6 +181,9 @@ pub(super) async fn prepare(
             } else if delivery.intent.is_some() && remote.remote_id.is_none() {
                 // It may be there: looked for, and then taken back.
                 unsettled.push(delivery);
+                continue;
+            } else if let Some(item) = take_back(ctx, &mut tx, mapping, &loaded.keys, share, &delivery, remote, &from).await? {
+                ready.add(ctx, line, delivery, share, remote, item);
                 continue;
             }
             ends.push(json!([share.id, "ended", reason]));
@@ -162,7 +199,7 @@ pub(super) async fn prepare(
                 if remote.made == "adopted" {
                     let Some(current) = current.get(&share.id) else {
                         // Without having looked nothing is written.
-                        waiting.push(json!([share.id, now + 30 * SECOND, delivery.attempts, "not_read"]));
+                        ready.waiting.push(json!([share.id, now + 30 * SECOND, delivery.attempts, "not_read"]));
                         continue;
                     };
                     fields = mapping.for_existing(fields, current);
@@ -171,12 +208,15 @@ pub(super) async fn prepare(
                     }
                 }
                 // What we wrote and may no longer be there goes: a channel was withdrawn, an agreement narrowed.
+                // Where nobody heard what became of a write, it may be there though we do not know it.
+                let alone = remote.made == "created";
+                let unknown = |name: &String| delivery.fields.contains(name) || shadow.is_empty();
                 for (name, value) in cleared(mapping, &allowed) {
-                    if shadow.get(&name).is_some_and(|held| !held.is_null()) {
+                    if shadow.get(&name).is_some_and(|held| !held.is_null()) || alone && unknown(&name) {
                         fields.entry(name).or_insert(value);
                     }
                 }
-                fields.retain(|name, value| shadow.get(name) != Some(value));
+                fields.retain(|name, value| shadow.get(name) != Some(value) || delivery.fields.contains(name));
                 flips.judge(&mut tx, ctx, line, share, &shadow, &mut fields).await?;
                 if fields.is_empty() {
                     done.push((delivery, share));
@@ -185,9 +225,9 @@ pub(super) async fn prepare(
                 Item::Update { key: share.id.clone(), id: id.clone(), fields }
             }
         };
-        intents.push(json!([share.id, i64::from(creating)]));
-        prepared.push(Prepared { delivery, item, about: About { share: share.clone(), remote_id: None } });
+        ready.add(ctx, line, delivery, share, remote, item);
     }
+    let Ready { prepared, intents, waiting } = ready;
 
     points::at("delivery.checked").await;
     flips.keep(&mut tx, ctx, line).await?;
@@ -204,6 +244,7 @@ pub(super) async fn prepare(
         deliveries::settled(&mut tx, "out", &rows).await?;
         super::finish::first_delivered(&mut tx, ctx, line, &done.iter().map(|(_, s)| *s).collect::<Vec<_>>(), &mut entries).await?;
     }
+    super::finish::first_delivered(&mut tx, ctx, line, &arrived, &mut entries).await?;
     let held = Value::from(prepared.iter().map(|p| json!([p.delivery.share])).collect::<Vec<_>>());
     // A lease that has nearly run out is not begun with: another worker may hold it by the time we send.
     if deliveries::still_held(&mut tx, "out", lease, &held, now + 60 * SECOND).await?.len() != prepared.len() {
@@ -241,16 +282,22 @@ fn opened_shadow(keys: &Keys, share: &Share, remote: &RemotePerson) -> Result<Fi
 /// What takes a lead back: the ways to reach the person, where we wrote them. Only on records that
 /// are ours alone and that nobody there has worked with; on others people are told, and decide. The
 /// record itself stays, and says to people there what it was.
+#[expect(clippy::too_many_arguments, reason = "a branch of `prepare`, moved out to be read")]
 async fn take_back(
     ctx: &Context,
     tx: &mut Tx,
     mapping: &Mapping,
     keys: &Keys,
     share: &Share,
+    delivery: &Delivery,
     remote: &RemotePerson,
     stand: &Stand,
 ) -> Result<Option<Item>> {
     let Some(id) = &remote.remote_id else { return Ok(None) };
+    if remote.made == "adopted" && remote.shadow.is_none() {
+        // Theirs, and nothing was written into it.
+        return Ok(None);
+    }
     if remote.made != "created" || stand.progress != Progress::New {
         let message = format!(
             "{} was taken back, and its record at {} was there before or has been worked with: ask them to close it",
@@ -263,8 +310,9 @@ async fn take_back(
     let shadow = opened_shadow(keys, share, remote)?;
     let ways = ["email", "phone", "mobile", "street", "postal_code"].map(|field| (field.to_owned(), Value::Null));
     let mut fields = mapping.to_record(&ways.into(), false);
-    // Without a shadow (the answer to the create was lost) everything is cleared that we would have written.
-    fields.retain(|name, value| value.is_null() && (shadow.is_empty() || shadow.get(name).is_some_and(|held| !held.is_null())));
+    // Where an answer was lost everything is cleared that we may have written.
+    let unknown = |name: &String| delivery.fields.contains(name) || shadow.is_empty();
+    fields.retain(|name, value| value.is_null() && (unknown(name) || shadow.get(name).is_some_and(|held| !held.is_null())));
     Ok((!fields.is_empty()).then(|| Item::Update { key: share.id.clone(), id: id.clone(), fields }))
 }
 
@@ -289,7 +337,7 @@ pub(super) async fn for_settling(ctx: &Context, line: &Line, doubtful: Vec<Deliv
             None => Item::Create { key: share.id.clone(), marker: remote.marker.clone(), fields: Fields::new() },
             Some(id) => Item::Update { key: share.id.clone(), id: id.clone(), fields: Fields::new() },
         };
-        Some(Prepared { delivery, item, about: About { share, remote_id: None } })
+        Some(Prepared { delivery, item, body: String::new(), about: About { share, remote_id: None } })
     });
     Ok(prepared.collect())
 }

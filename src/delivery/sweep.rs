@@ -39,12 +39,12 @@ pub async fn sweep(ctx: &Context, rules: &Rules, line: &Line) -> Result<bool> {
     let items: Vec<Doubt> = due.iter().filter_map(doubt).collect();
     let marker_field = mapping.marker_field(line.manifest()).to_owned();
     let op = Op::Settle { object: mapping.object().to_owned(), marker_field, items };
-    let (mut results, stopped, _) = talk(ctx, line, &op, Terms::TURN).await?;
+    let (mut results, stopped) = talk(ctx, line, &op, Terms::TURN).await?;
     let again = if let Stopped::Wait(until) = stopped { until } else { now + MINUTE };
 
     let (mut landed, mut found, mut later, mut ended) = (vec![], vec![], vec![], vec![]);
     for (share, sent_at, person, _, known) in &due {
-        let result = results.remove(share);
+        let result = results.settled.remove(share);
         if let Some(ItemResult::Written { id, made, .. }) = &result {
             found.push(json!([share]));
             if known.is_none() {

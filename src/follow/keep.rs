@@ -14,7 +14,7 @@ use crate::model::{ChangeOutcome, ShareStatus, Stand};
 use crate::shares::{move_shares, stand, tell_sharers};
 use crate::store::dirty::{self, Dirty, Raise};
 use crate::store::shares::{self, RemotePerson, Share};
-use crate::store::{Tx, leads, people};
+use crate::store::{Tx, connections, leads, people};
 
 /// Moves the shares whose records were read, and asks for the news to be written back to their sharers.
 ///
@@ -35,7 +35,7 @@ pub async fn keep(
     let people = Value::from(ours.iter().map(|(_, person, _)| json!([person.person])).collect::<Vec<_>>());
     people::lock(tx, &people).await?;
     let stored = shares::at_recipient(tx, line.name(), &people).await?;
-    let (mut changes, mut moved, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut changes, mut moved, mut gone, mut deleted) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut news: Vec<&Share> = Vec::new();
     for (hint, person, record) in ours {
         let share = stored.iter().rfind(|share| share.person == person.person);
@@ -48,6 +48,7 @@ pub async fn keep(
         match &record.state {
             State::Deleted => {
                 gone.push(json!([person.person]));
+                deleted.extend(stored.iter().filter(|share| share.person == person.person).map(|share| json!([share.id])));
                 if !from.status.ended() {
                     let end = Stand { status: ShareStatus::Returned, reason: Some("deleted_there".into()), ..from };
                     moved.push((share, end));
@@ -94,6 +95,9 @@ pub async fn keep(
     leads::save_records(tx, line.name(), mapping.object(), &Value::from(seen), now).await?;
     if !gone.is_empty() {
         shares::remote_gone(tx, line.name(), &Value::from(gone)).await?;
+    }
+    if !deleted.is_empty() {
+        connections::end_take_back_alerts(tx, &Value::from(deleted), now).await?;
     }
     move_shares(tx, ctx, &moved, &format!("connection:{}", line.name()), entries).await?;
     tell_sharers(tx, ctx, &news).await?;

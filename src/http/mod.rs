@@ -199,8 +199,16 @@ impl Terms {
     pub const VISIT: Self = Self { deadline: None, protect: false, owned: false };
 }
 
-/// Sends an ask through the stack.
-pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, terms: Terms) -> Sent {
+/// Sends an ask through the stack. Also answers whether nobody knows what became of some try of it: that one may still be
+/// carried out, whatever was heard of the last.
+pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, terms: Terms) -> (Sent, bool) {
+    let mut maybe_sent = false;
+    let sent = Box::pin(send_on(transport, line, clock, ask, terms, &mut maybe_sent)).await;
+    (sent, maybe_sent)
+}
+
+/// Once a write may have been heard (`maybe_sent`), nothing later can say that it was not sent.
+async fn send_on(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, terms: Terms, maybe_sent: &mut bool) -> Sent {
     let url = match line.resolve(&ask.request.url) {
         Ok(url) => url,
         Err(Error::NeedsPerson { code, message }) => return Sent::NeedsPerson { code, message },
@@ -208,8 +216,7 @@ pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, 
     };
     let connector = line.connector_name();
     let mut delays = ExponentialBuilder::default().with_min_delay(Duration::from_millis(200)).with_factor(4.0).with_max_times(3).build();
-    // Once a write may have been heard, nothing later can say that it was not sent.
-    let (mut refreshed, mut maybe_sent) = (None, false);
+    let mut refreshed = None;
     let unless_sent = |sent: Sent, maybe_sent: bool| if maybe_sent { Sent::Unknown } else { sent };
     let ours = || !terms.owned || line.fence().holds(clock);
     loop {
@@ -217,7 +224,7 @@ pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, 
             Ok(permit) => permit,
             Err(until) => {
                 crate::metrics::vendor_wait(connector);
-                return unless_sent(Sent::Wait(until), maybe_sent);
+                return unless_sent(Sent::Wait(until), *maybe_sent);
             }
         };
         points::at("request.permitted").await;
@@ -236,7 +243,7 @@ pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, 
                     Some(Err(Error::NeedsPerson { code, message })) => Sent::NeedsPerson { code, message },
                     Some(Err(_)) => Sent::Wait(started + 30_000),
                 };
-                return unless_sent(sent, maybe_sent);
+                return unless_sent(sent, *maybe_sent);
             }
         };
         let result = transport.send(line.egress(), &url, &ask.request, Some(&bearer), TIMEOUT).await;
@@ -287,11 +294,11 @@ pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, 
                     Action::Retry => Sent::Unknown,
                 }
             }
-            Err(NoAnswer::NotSent) => unless_sent(Sent::NotSent(Why::Unreachable), maybe_sent),
+            Err(NoAnswer::NotSent) => unless_sent(Sent::NotSent(Why::Unreachable), *maybe_sent),
             Err(NoAnswer::Unknown) if ask.effect == Effect::Read => Sent::Wait(clock.now() + 30_000),
             Err(NoAnswer::Unknown) => Sent::Unknown,
         };
-        maybe_sent |= matches!(sent, Sent::Unknown);
+        *maybe_sent |= matches!(sent, Sent::Unknown);
         let again = match (&sent, &ask.effect) {
             (Sent::NotSent(_), _) | (_, Effect::Read | Effect::Keyed(_)) => delays.next(),
             _ => None,

@@ -17,8 +17,8 @@ pub trait Sink: Send {
     fn save(&mut self, _saved: Saved) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }
-    /// A request that writes these items reached the vendor, or may have.
-    fn reached(&mut self, _keys: &[ItemKey]) {}
+    /// A request that writes these items reached the vendor, or may have. `open`: what became of some try of it nobody knows.
+    fn reached(&mut self, _keys: &[ItemKey], _open: bool) {}
     /// One item of a write is settled.
     fn item(&mut self, _key: ItemKey, _result: ItemResult) {}
 }
@@ -69,9 +69,9 @@ pub async fn drive(
                 }
                 let sent = transport.together(asks.iter().map(|ask| send(transport, line, clock, ask, terms))).await;
                 let mut stopped = None;
-                for (ask, sent) in std::mem::take(&mut asks).iter().zip(sent) {
+                for (ask, (sent, open)) in std::mem::take(&mut asks).iter().zip(sent) {
                     if let (Effect::Keyed(keys) | Effect::Once(keys), Sent::Answer(_) | Sent::Unknown) = (&ask.effect, &sent) {
-                        sink.reached(keys);
+                        sink.reached(keys, open);
                     }
                     match sent.heard() {
                         Some(heard) => talk.heard(ask.tag, heard),

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::join_all;
-use leadshare_connectors::sdk::{Op, Output, Record};
+use leadshare_connectors::sdk::{Op, Output, Record, State};
 use serde_json::{Value, json};
 
 use crate::clock::{MINUTE, Millis, SECOND};
@@ -115,8 +114,15 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping, braked: bool) -
         let ask = |ids| Op::Follow { object: object.to_owned(), ids, fields: fields.clone() };
         let (hints, mut people): (Vec<Dirty>, BTreeMap<String, RemotePerson>) =
             follow.into_iter().map(|(d, p)| (d.clone(), (d.remote_id, p))).unzip();
-        let read = fetch_all(ctx, line, object, &lease, hints, ask).await?.into_iter();
-        batch.ours = read.filter_map(|(d, r)| people.remove(&d.remote_id).map(|p| (d, p, r))).collect();
+        for (hint, record) in fetch_all(ctx, line, object, &lease, hints, ask).await? {
+            let Some(person) = people.remove(&hint.remote_id) else { continue };
+            // Right after it was made a record may not be seen yet, unless the vendor itself says that it went.
+            let missing = record.state == State::Deleted && hint.kind == "changed";
+            match person.unseen_until(ctx.clock.now(), line.settle_after()).filter(|_| missing) {
+                Some(until) => dirty::snooze(&ctx.db, line.name(), object, &lease, &[&hint], until, true).await?,
+                None => batch.ours.push((hint, person, record)),
+            }
+        }
     }
     points::at("hints.read").await;
     Ok(Some(batch))
@@ -139,7 +145,7 @@ async fn fetch_all(
 ) -> Result<Vec<(Dirty, Record)>> {
     let size = line.manifest().read.batch.max(1);
     let ops: Vec<Op> = hints.chunks(size).map(|chunk| ask(chunk.iter().map(|d| d.remote_id.clone()).collect())).collect();
-    let answers = join_all(ops.iter().map(|op| fetch(ctx, line, op))).await;
+    let answers = ctx.transport.together(ops.iter().map(|op| fetch(ctx, line, op))).await;
     let mut read = Vec::new();
     for (chunk, answer) in hints.chunks(size).zip(answers) {
         match answer? {

@@ -118,6 +118,12 @@ impl Mapping {
         self.file.marker_field.as_deref().unwrap_or(&manifest.write.marker_field)
     }
 
+    /// Whether news go to a field in which people's opt-outs stand as well.
+    pub fn tells_where_people_stop(&self) -> bool {
+        let back = self.file.status.as_ref().and_then(|status| status.back.as_ref());
+        back.is_some_and(|back| back.pairs().any(|(_, field)| self.stops.iter().any(|stop| stop.field == field.crm)))
+    }
+
     /// The file as it was written.
     pub fn file(&self) -> &MappingFile {
         &self.file

@@ -201,12 +201,17 @@ pub async fn end_alerts(tx: &mut Tx, subject: &str, now: Millis) -> Result<()> {
     tx.exec(END_ALERTS, args![subject, now]).await.map(|_| ())
 }
 
-const END_ALERTS_OF: &str =
-    "UPDATE alerts SET ended_at = $2 WHERE ended_at IS NULL AND subject IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
+const END_ALERTS_OF: &str = "UPDATE alerts SET ended_at = $3 WHERE ended_at IS NULL AND code LIKE $2
+  AND subject IN (SELECT 'share:' || (value ->> 0) FROM json_each(CAST($1 AS TEXT)))";
 
-/// Everything about these subjects (`[[subject], …]`) is mended.
-pub async fn end_alerts_of(tx: &mut Tx, subjects: &serde_json::Value, now: Millis) -> Result<()> {
-    tx.exec(END_ALERTS_OF, args![subjects.clone(), now]).await.map(|_| ())
+/// What was the matter with these shares' deliveries one way (`[[share], …]`; `out` or `back`) is mended.
+pub async fn end_delivery_alerts(tx: &mut Tx, way: &str, shares: &serde_json::Value, now: Millis) -> Result<()> {
+    tx.exec(END_ALERTS_OF, args![shares.clone(), format!("delivery.%.{way}"), now]).await.map(|_| ())
+}
+
+/// What people were to take back by hand at these shares' recipients (`[[share], …]`) is there no longer.
+pub async fn end_take_back_alerts(tx: &mut Tx, shares: &serde_json::Value, now: Millis) -> Result<()> {
+    tx.exec(END_ALERTS_OF, args![shares.clone(), "share.take_back_by_hand", now]).await.map(|_| ())
 }
 
 const END_ALERT: &str = "UPDATE alerts SET ended_at = $3 WHERE subject = $1 AND code = $2 AND ended_at IS NULL";

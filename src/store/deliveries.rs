@@ -43,6 +43,12 @@ pub struct Delivery {
     pub intent: Option<String>,
     /// When that write was sent.
     pub sent_at: Option<Millis>,
+    /// Whether it was to create the record.
+    pub creates: bool,
+    /// What it said, by keyed hash.
+    pub body: Option<String>,
+    /// The vendor's fields that it was to change.
+    pub fields: Vec<String>,
 }
 
 impl Delivery {
@@ -76,8 +82,8 @@ const PICK: &str = "SELECT share, wanted_version, done_version, attempts, claims
   ORDER BY due LIMIT $5 {skip_locked}";
 const CLAIM: &str = "UPDATE deliveries SET lease = $3, lease_until = $4, due = $4, claims = claims + 1
   WHERE way = $2 AND share IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
-const INTENTS: &str =
-    "SELECT share, state, sent_at FROM intents WHERE way = $1 AND share IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
+type Intent = (String, String, i64, i64, Option<String>, Option<String>);
+const INTENTS: &str = "SELECT share, state, sent_at, creates, body, fields FROM intents WHERE way = $1 AND share IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
 
 /// Claims due deliveries of one connection until `lease_until`, when they are due again; most urgent lane first.
 pub async fn claim(
@@ -107,17 +113,13 @@ pub async fn claim(
     }
     let shares = Value::from(picked.iter().map(|row| json!([row.0])).collect::<Vec<_>>());
     tx.exec(CLAIM, args![&shares, way, lease, lease_until]).await?;
-    let intents: BTreeMap<String, (String, i64)> = tx
-        .rows::<(String, String, i64)>(INTENTS, args![way, shares])
-        .await?
-        .into_iter()
-        .map(|(share, state, at)| (share, (state, at)))
-        .collect();
+    let mut intents: BTreeMap<String, Intent> =
+        tx.rows::<Intent>(INTENTS, args![way, shares]).await?.into_iter().map(|intent| (intent.0.clone(), intent)).collect();
     tx.commit().await?;
     let mut claimed: Vec<Delivery> = picked
         .into_iter()
         .map(|(share, version, done_version, attempts, claims, lane)| {
-            let open = intents.get(&share);
+            let open = intents.remove(&share);
             Delivery {
                 lane,
                 way: way.to_owned(),
@@ -125,8 +127,11 @@ pub async fn claim(
                 done_version,
                 attempts,
                 claims: claims + 1,
-                intent: open.map(|i| i.0.clone()),
-                sent_at: open.map(|i| i.1),
+                intent: open.as_ref().map(|i| i.1.clone()),
+                sent_at: open.as_ref().map(|i| i.2),
+                creates: open.as_ref().is_some_and(|i| i.3 == 1),
+                fields: open.as_ref().and_then(|i| serde_json::from_str(i.5.as_deref()?).ok()).unwrap_or_default(),
+                body: open.and_then(|i| i.4),
                 share,
             }
         })
@@ -143,11 +148,13 @@ pub async fn give_back(db: &Db, way: &str, lease: &str, shares: &Value, now: Mil
     db.exec(GIVE_BACK, args![way, lease, shares, now]).await.map(|_| ())
 }
 
-const ADD_INTENTS: &str = "INSERT INTO intents (share, way, connection, creates, state, sent_at)
-  SELECT value ->> 0, $2, $3, CAST(value ->> 1 AS BIGINT), 'sent', $4 FROM json_each(CAST($1 AS TEXT)) WHERE true
-  ON CONFLICT (share, way) DO UPDATE SET state = 'sent', sent_at = excluded.sent_at, creates = excluded.creates";
+const ADD_INTENTS: &str = "INSERT INTO intents (share, way, connection, creates, state, sent_at, body, fields)
+  SELECT value ->> 0, $2, $3, CAST(value ->> 1 AS BIGINT), 'sent', $4, value ->> 2, value ->> 3 FROM json_each(CAST($1 AS TEXT)) WHERE true
+  ON CONFLICT (share, way) DO UPDATE SET state = 'sent', sent_at = excluded.sent_at, creates = excluded.creates, body = excluded.body,
+    fields = excluded.fields";
 
-/// Commits that writes are about to be sent (`[[share, creates], …]`).
+/// Commits that writes are about to be sent (`[[share, creates, hash of the body, names of the fields], …]`; on the way back
+/// the first two).
 pub async fn intend(tx: &mut Tx, way: &str, connection: &str, rows: &Value, now: Millis) -> Result<()> {
     tx.exec(ADD_INTENTS, args![rows, way, connection, now]).await.map(|_| ())
 }

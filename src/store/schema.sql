@@ -307,6 +307,8 @@ CREATE TABLE remote_people (
   state      TEXT NOT NULL CHECK (state IN ('wanted', 'live', 'gone')),
   shadow     TEXT,
   landed_at  {int},
+  open_until {int},
+  open_body  TEXT,
   PRIMARY KEY (person, connection),
   UNIQUE (marker, connection)
 ) {keyed};
@@ -340,7 +342,8 @@ CREATE TABLE intents (
   creates  {int} NOT NULL,
   state    TEXT NOT NULL CHECK (state IN ('sent', 'in_doubt')),
   sent_at  {int} NOT NULL,
-  saved    TEXT,
+  body     TEXT,
+  fields   TEXT,
   PRIMARY KEY (share, way)
 ) {keyed};
 CREATE INDEX intents_connection ON intents (connection);

@@ -132,12 +132,23 @@ pub struct RemotePerson {
     pub shadow: Option<String>,
     /// When it first landed.
     pub landed_at: Option<Millis>,
+    /// Until when a write that nobody heard the end of may still be carried out.
+    pub open_until: Option<Millis>,
+    /// What that one says, by keyed hash.
+    pub open_body: Option<String>,
 }
 
-type RemoteRow = (String, String, Option<String>, String, String, Option<String>, Option<i64>);
+impl RemotePerson {
+    /// Until when a record that answers as if it were not there may only not be seen yet: it is one of ours, and young.
+    pub fn unseen_until(&self, now: Millis, settle_after: Millis) -> Option<Millis> {
+        self.landed_at.filter(|_| self.made != "adopted").map(|at| at + settle_after).filter(|until| *until > now)
+    }
+}
+
+type RemoteRow = (String, String, Option<String>, String, String, Option<String>, Option<i64>, Option<i64>, Option<String>);
 fn remote(row: RemoteRow) -> RemotePerson {
-    let (person, marker, remote_id, made, state, shadow, landed_at) = row;
-    RemotePerson { person, marker, remote_id, made, state, shadow, landed_at }
+    let (person, marker, remote_id, made, state, shadow, landed_at, open_until, open_body) = row;
+    RemotePerson { person, marker, remote_id, made, state, shadow, landed_at, open_until, open_body }
 }
 
 const WANT: &str = "INSERT INTO remote_people (connection, person, object, marker, made, state)
@@ -151,7 +162,7 @@ pub async fn want_remote(tx: &mut Tx, rows: impl Into<Arg>) -> Result<()> {
     tx.exec(WANT, args![rows.into()]).await.map(|_| ())
 }
 
-const REMOTE_BY_PERSON: &str = "SELECT person, marker, remote_id, made, state, shadow, landed_at FROM remote_people
+const REMOTE_BY_PERSON: &str = "SELECT person, marker, remote_id, made, state, shadow, landed_at, open_until, open_body FROM remote_people
   WHERE connection = $1 AND person IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
 
 /// People at a connection (`[[person], …]`).
@@ -168,7 +179,7 @@ pub async fn adopted(db: &Db, connection: &str, ids: &Value) -> Result<Vec<(Stri
     db.rows(ADOPTED, args![connection, ids]).await
 }
 
-const REMOTE_BY_ID: &str = "SELECT person, marker, remote_id, made, state, shadow, landed_at FROM remote_people
+const REMOTE_BY_ID: &str = "SELECT person, marker, remote_id, made, state, shadow, landed_at, open_until, open_body FROM remote_people
   WHERE connection = $1 AND object = $2 AND remote_id IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT)))";
 
 /// People whose record at a connection is one of these (`[[remote id], …]`): ours.
@@ -176,7 +187,7 @@ pub async fn remote_by_id(db: &Db, connection: &str, object: &str, ids: &Value) 
     Ok(db.rows::<RemoteRow>(REMOTE_BY_ID, args![connection, object, ids]).await?.into_iter().map(remote).collect())
 }
 
-const REMOTE_BY_MARKER: &str = "SELECT person, marker, remote_id, made, state, shadow, landed_at FROM remote_people
+const REMOTE_BY_MARKER: &str = "SELECT person, marker, remote_id, made, state, shadow, landed_at, open_until, open_body FROM remote_people
   WHERE connection = $1 AND marker IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
 
 /// People at a connection by marker (`[[marker], …]`).
@@ -203,6 +214,16 @@ pub async fn owner(tx: &mut Tx, connection: &str, object: &str, remote_id: &str)
 /// Notes where people landed (`[[person, remote id, made, sealed shadow], …]`).
 pub async fn land(tx: &mut Tx, connection: &str, rows: &Value, now: Millis) -> Result<()> {
     tx.exec(LAND, args![connection, rows, now]).await.map(|_| ())
+}
+
+const OPEN: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS person, CAST(value ->> 1 AS BIGINT) AS until, value ->> 2 AS body,
+      value ->> 3 AS shadow FROM json_each(CAST($2 AS TEXT)))
+  UPDATE remote_people SET open_until = item.until, open_body = item.body, shadow = COALESCE(item.shadow, remote_people.shadow) FROM item
+  WHERE remote_people.connection = $1 AND remote_people.person = item.person";
+
+/// Notes writes that may still be carried out (`[[person, until, hash of the body, sealed shadow], …]`).
+pub async fn open(tx: &mut Tx, connection: &str, rows: &Value) -> Result<()> {
+    tx.exec(OPEN, args![connection, rows.clone()]).await.map(|_| ())
 }
 
 const REMOTE_GONE: &str =

@@ -287,6 +287,29 @@ async fn the_brake_holds_no_withdrawal() {
     }
 }
 
+// Breaks when nobody is told of what people must take back by hand, when the news of it ends what they were told, or when
+// it is still asked for after the recipient has deleted the record.
+#[tokio::test]
+async fn what_people_must_take_back_is_told_until_it_is_gone() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        let (person, id) = enter_by_mail_only(&world);
+        world.settle().await;
+        let there = world.with_email("brightwater", &person.email).remove(0).id;
+        world.pass(MINUTE).await;
+        world.update("brightwater", &there, &json!({ "Status": "Working - Contacted" }));
+        world.settle().await;
+        withdraw(&world, Withdrawal::ChoiceCleared, &person, &id).await;
+        world.settle().await;
+        assert_eq!(text(&world.record("northwind", &id), "ls_share_status"), "Taken back", "the sharer is told");
+        let told = vec![(format!("share:{}", world.share(&person.email).await.id), "share.take_back_by_hand".to_owned())];
+        assert_eq!(world.alerts().await, told, "{engine:?}: somebody works with it, so people must see to it");
+        world.delete("brightwater", &there);
+        world.settle().await;
+        assert_eq!(world.alerts().await, vec![], "{engine:?}: it is gone");
+    }
+}
+
 // Breaks when anybody whose story says no reaches a recipient, or one who said yes does not.
 #[tokio::test]
 async fn only_those_who_agreed_leave() {
