@@ -199,7 +199,7 @@ async fn running(tx: &mut Tx, incoming: &[Incoming<'_>]) -> Result<BTreeMap<Stri
     Ok(running)
 }
 
-/// Decides about the leads that have no running share.
+/// Decides about the leads that have no running share, and whether others get those that have, too.
 async fn make(
     ctx: &Context,
     rules: &Rules,
@@ -211,10 +211,16 @@ async fn make(
 ) -> Result<Made> {
     let now = ctx.clock.now();
     let (mut changes, mut decisions, mut new, mut entries) = (Vec::new(), Vec::new(), NewShares::default(), Entries::default());
-    for (nth, item) in incoming.iter().enumerate().filter(|(_, item)| !shared.contains(&item.id)) {
+    for (nth, item) in incoming.iter().enumerate() {
         let_others(nth).await;
         let facts = standing.facts(ctx, line.partner(), &item.lead, &item.hashes, &item.person, None);
         let mut decision = decide::decide(&decide::Inputs { program: &rules.program, facts: &facts });
+        let has = |recipient: &str| facts.standing.shares.iter().any(|s| s.recipient == recipient && s.is_live());
+        let more =
+            |v: &Verdict| v.outcome == VerdictOutcome::Shared && !has(&v.recipient) && rules.receiving(&ctx.lines, &v.recipient).is_some();
+        if shared.contains(&item.id) && (line.observe() || !decision.verdicts.iter().any(more)) {
+            continue;
+        }
         let decision_id = ctx.clock.id();
         let mut change = Change::new(item.hint, decision.outcome, decision.reason.clone(), Some(item.id.clone()));
         change.decision = Some(decision_id.clone());
@@ -230,7 +236,7 @@ async fn make(
                     nowhere.push(verdict.recipient.clone());
                     continue;
                 };
-                if facts.standing.shares.iter().any(|s| s.recipient == verdict.recipient && s.is_live()) {
+                if has(&verdict.recipient) {
                     // Another source's lead of this person is there: one person at one recipient is one record.
                     taken = true;
                     continue;
@@ -304,6 +310,7 @@ impl Judged<'_> {
             make(ctx, rules, line, &incoming, &whose.keys, fresh.clone(), &running.keys().cloned().collect()).await?
         };
         let (mut changes, mut followed) = (made.changes, Again::default());
+        let decided: BTreeSet<String> = changes.iter().filter_map(|change| change.lead.clone()).collect();
         for item in &incoming {
             records.push(json!([item.record.id, item.record.version, item.content, item.id, "live"]));
             let Some(shares) = running.get(&item.id) else { continue };
@@ -313,7 +320,9 @@ impl Judged<'_> {
                 let facts = fresh.facts(ctx, line.partner(), &item.lead, &item.hashes, &item.person, Some(&share.id));
                 outcome = followed.judge(rules, &facts, share)?.unwrap_or(outcome);
             }
-            changes.push(Change::new(item.hint, outcome.0, outcome.1, Some(item.id.clone())));
+            if !decided.contains(&item.id) {
+                changes.push(Change::new(item.hint, outcome.0, outcome.1, Some(item.id.clone())));
+            }
         }
         leads::save_leads(tx, line.partner(), line.name(), mapping.object(), leads, now).await?;
         leads::save_decisions(tx, made.decisions, now).await?;
