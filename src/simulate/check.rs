@@ -48,6 +48,7 @@ impl World<'_> {
         self.nothing_is_left().await?;
         self.every_record_has_an_outcome().await?;
         self.leads_arrived(&shares, &mut counts).await?;
+        self.copies_follow(&shares);
         self.withdrawals_ended(&shares, &mut counts).await?;
         self.one_record_each();
         self.decisions_replay().await?;
@@ -108,10 +109,13 @@ impl World<'_> {
             if !plain {
                 continue;
             }
+            let ids: Vec<&str> = person.records.iter().map(|r| r.id.as_str()).collect();
+            // Whom a partner received goes no further from there, though the same person comes to it, too.
+            let received: BTreeSet<&str> = shares.iter().filter(|s| ids.contains(&s.5.as_str())).map(|s| s.2.as_str()).collect();
             let wanted: BTreeSet<usize> = person
                 .records
                 .iter()
-                .filter(|r| r.consent == Consent::Given)
+                .filter(|r| r.consent == Consent::Given && !received.contains(self.stage.shape.actors[r.actor].name))
                 .flat_map(|r| r.choices.iter().copied().filter(|to| in_force.contains(&(r.actor, *to))).collect::<Vec<_>>())
                 .collect();
             for to in wanted.into_iter().filter(|to| !person.unsettled.contains(to)) {
@@ -124,13 +128,40 @@ impl World<'_> {
                     counts.arrived += 1;
                     continue;
                 }
-                let ids: Vec<&str> = person.records.iter().map(|r| r.id.as_str()).collect();
                 let known: Vec<String> =
                     shares.iter().filter(|s| ids.contains(&s.5.as_str())).map(|s| format!("{}->{} {}", s.1, s.2, s.3)).collect();
                 self.broken(1, format!("person {} agreed and is not at {}: records {ids:?}, shares {known:?}", person.n, actor.name));
             }
         }
         Ok(())
+    }
+
+    /// 1: what a source last said is what its recipients hold: no edit is lost, and none is overtaken by an earlier one.
+    fn copies_follow(&self, shares: &[ShareRow]) {
+        let running = |s: &&ShareRow| ["delivered", "acknowledged", "accepted"].contains(&s.3.as_str()) && s.7 == "created";
+        let company = |connector: &str| if connector == "hubspot" { "company" } else { "Company" };
+        let in_force = self.network.inner().in_force.clone();
+        for person in self.people.iter().filter(|p| p.records.len() == 1) {
+            let held = &person.records[0];
+            let from = &self.stage.shape.actors[held.actor];
+            let said = self.records(held.actor).into_iter().find(|r| r.id == held.id && held.live && !held.stopped);
+            let Some(said) = said.filter(|_| from.connector != "tryton") else { continue };
+            for share in shares.iter().filter(|s| s.5 == held.id).filter(running) {
+                let Some(to) = self.stage.shape.actors.iter().position(|a| a.name == share.2) else { continue };
+                let actor = &self.stage.shape.actors[to];
+                if actor.connector == "tryton" || person.unsettled.contains(&to) || !in_force.contains(&(held.actor, to)) {
+                    continue;
+                }
+                let Some(there) = self.records(to).into_iter().find(|r| r.id == share.6) else { continue };
+                let (wanted, held) = (text(&said, company(from.connector)), text(&there, company(actor.connector)));
+                if wanted != held {
+                    self.broken(
+                        1,
+                        format!("{} says that person {} is of {wanted:?}, and {} holds {held:?}", from.name, person.n, actor.name),
+                    );
+                }
+            }
+        }
     }
 
     /// 2: who stopped it can no longer be reached through what we wrote.

@@ -343,6 +343,10 @@ impl World<'_> {
                 };
                 let touched: Vec<usize> =
                     self.people.iter().filter(|p| [email(&record), email(&other)].contains(&Some(p.email.clone()))).map(|p| p.n).collect();
+                // Ours until now, even if somebody there had entered it before.
+                let marker = self.stage.shape.actors[i].marker_field();
+                let ours = [&record, &other].map(|r| (i, r.id.clone(), r.fields.get(marker).and_then(Value::as_str).is_some()));
+                self.strangers.retain(|(system, id)| !ours.contains(&(*system, id.clone(), true)));
                 let (winner, loser) = if self.rng.chance(500) { (record.id, other.id) } else { (other.id, record.id) };
                 if self.act(i, Act::Merge { object: self.object(i), winner, loser }).is_some() {
                     for n in touched {
@@ -393,8 +397,7 @@ impl World<'_> {
                     system.sandbox.inject(Fault::DailyQuota { until });
                 }
                 Event::Lag if roll < 500 => system.sandbox.inject(Fault::IndexLag { ms: roll * 60 }),
-                // Where we write, an answered write is visible: what is not there any more was deleted.
-                Event::Lag if !system.actor.role.receives() => system.sandbox.inject(Fault::CommitLag { ms: (roll - 500) * 40 }),
+                Event::Lag => system.sandbox.inject(Fault::CommitLag { ms: (roll - 500) * 40 }),
                 // Forward only: simulators do not go back in time.
                 Event::VendorClock => system.offset += roll * 30,
                 Event::OurClock if inner.skew < 2 * MINUTE => {

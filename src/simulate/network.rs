@@ -253,7 +253,7 @@ impl Network {
 
     /// Nobody may hold a transaction now: the one writer gives a turn at once. Looked at now and then.
     async fn no_transaction_is_open(&self) {
-        if !self.inner().rng.chance(200) {
+        if !self.inner().rng.chance(50) {
             return;
         }
         if tokio::time::timeout(PATIENCE, self.db.begin()).await.is_err() {

@@ -52,7 +52,8 @@ impl Stage {
     pub async fn set(number: u64, dir: &Path) -> Result<Self> {
         let shape = Shape::new(number);
         let mut rng = Rng::new(number, 3);
-        let poll_every = *rng.pick(&[15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR]).unwrap_or(&HOUR);
+        // Polls of what is quiet are what a run would else spend its time on.
+        let poll_every = *rng.pick(&[30 * MINUTE, 2 * HOUR, 2 * HOUR, 4 * HOUR]).unwrap_or(&HOUR);
         let tight = rng.chance(400);
         let dir = dir.join(format!("program-{number}"));
         for (path, text) in shape.files() {
@@ -101,7 +102,7 @@ impl Stage {
     /// When the store cannot be written.
     pub async fn open(&self) -> Result<(Db, Vec<System>)> {
         let file = self.dir.join("seed.db");
-        for ending in ["db-wal", "db-shm"] {
+        for ending in ["db-wal", "db-shm", "db.inbox", "db.inbox-wal", "db.inbox-shm"] {
             let _ = std::fs::remove_file(file.with_extension(ending));
         }
         // Tokens of the run before are none of this one's.

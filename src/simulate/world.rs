@@ -17,7 +17,7 @@ use crate::http::Transport;
 use crate::intake::webhook::{NotTaken, Where, accept};
 use crate::ledger::Signer;
 use crate::program::Program;
-use crate::store::{Db, connections, deliveries, dirty, due, ledger, views};
+use crate::store::{Db, audit, connections, deliveries, dirty, due, inbox, ledger};
 use crate::{daemon, pipeline, points, sealer};
 
 /// Rounds after which one moment's work must have come to an end.
@@ -222,12 +222,16 @@ impl<'a> World<'a> {
     pub async fn work(&mut self) -> Result<()> {
         for _ in 0..ROUNDS {
             let mut worked = self.carry_webhooks().await?;
+            let db = self.db.clone();
+            if let Some(Err(error)) = self.live(inbox::take_in(&db)).await? {
+                self.errors.push(error.to_string());
+            }
             let mut names = due::connections(&self.db, self.clock.now()).await?;
             while !names.is_empty() {
                 let name = names.swap_remove(self.order.below(names.len()));
                 worked |= self.turn(&name).await?;
             }
-            if self.order.chance(300) {
+            if self.order.chance(150) {
                 self.seal().await?;
             }
             if !worked {
@@ -242,12 +246,7 @@ impl<'a> World<'a> {
     /// When something is due next, after now.
     async fn next(&self) -> Result<Millis> {
         let now = self.clock.now();
-        let states = connections::all(&self.db).await?;
-        let works = |name: &str| states.iter().any(|c| c.name == name && c.state == "connected");
-        let hints = dirty::pending(&self.db).await?.into_iter().map(|(name, _, due)| (name, due));
-        let open = deliveries::open(&self.db).await?.into_iter().map(|(name, _, _, due)| (name, due));
-        let polls = views::polls(&self.db).await?.into_iter().filter(|p| !p.1.starts_with("follow ")).map(|p| (p.0, p.2));
-        let first = hints.chain(open).chain(polls).filter(|(name, _)| works(name)).map(|(_, due)| due).min();
+        let first = audit::next(&self.db).await?;
         let parked = self.parked.iter().map(|(due, ..)| *due).min();
         let next = first.into_iter().chain(parked).min().unwrap_or(now + HOUR);
         // What is due and was not done waits for something that nobody tells: a lease, a pause.
@@ -295,6 +294,8 @@ impl<'a> World<'a> {
                 }
             }
         }
+        // Down for so long that every record whose fate is open is due to be looked at.
+        self.clock.advance(16 * self.stage.poll_every);
         let pause = self.stage.poll_every + 5 * MINUTE;
         let mut quiet = 0;
         for round in 0..40 {

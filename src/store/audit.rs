@@ -43,6 +43,17 @@ pub async fn shares(db: &Db) -> Result<Vec<(String, String, String, String, Stri
     db.rows(SHARES, args![]).await
 }
 
+const NEXT: &str = "SELECT CAST(MIN(waits.due) AS BIGINT) FROM (SELECT connection, due FROM dirty
+    UNION ALL SELECT connection, due FROM deliveries WHERE state = 'open' AND wanted_version > done_version
+    UNION ALL SELECT connection, due FROM sweeps
+    UNION ALL SELECT connection, next_poll_at FROM cursors WHERE object NOT LIKE 'follow %') AS waits
+  JOIN connections ON connections.name = waits.connection WHERE connections.state = 'connected'";
+
+/// When the next hint, delivery, sweep or poll of a connection that works is due.
+pub async fn next(db: &Db) -> Result<Option<i64>> {
+    Ok(db.row::<(Option<i64>,)>(NEXT, args![]).await?.and_then(|(due,)| due))
+}
+
 const WORDS: &str = "SELECT 'ledger', kind || ' ' || stream || ' ' || body FROM ledger
   UNION ALL SELECT 'alerts', subject || ' ' || code || ' ' || message FROM alerts
   UNION ALL SELECT 'changes', reason FROM changes

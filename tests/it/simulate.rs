@@ -7,6 +7,10 @@ const ONCE_BROKEN: &[(u64, &str)] = &[
     (6, "an intent stayed in doubt for ever when the record turned out to say everything already"),
     (18, "an undelivered share was dropped when its agreement changed, and the lead never decided again"),
     (27, "a connection that was connected again was not polled for ten times the usual pause"),
+    (138, "the news of a withdrawal ended what people were told to take back by hand"),
+    (250, "news brought a cancelled opportunity back, and with it somebody who had said no"),
+    (985, "the record of an undelivered share was nobody's when the terms changed"),
+    (1433, "a lead that one recipient had was not decided about again for another"),
 ];
 
 fn all_is_well(seeds: impl Iterator<Item = u64>, name: &str) {
