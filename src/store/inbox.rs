@@ -20,7 +20,8 @@ use crate::points;
 const BATCH: i64 = 5_000;
 
 // Ids are never given twice: what one handle of the store has read and then deletes is never a newer hint.
-const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS inbox (id INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT NOT NULL, object TEXT NOT NULL,
+const SCHEMA: &str =
+    "CREATE TABLE IF NOT EXISTS inbox (id INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT NOT NULL, object TEXT NOT NULL,
   remote_id TEXT NOT NULL, kind TEXT NOT NULL, detail TEXT, at INTEGER NOT NULL) STRICT";
 
 /// The file beside the store's. Cheap to clone.
