@@ -206,6 +206,13 @@ try {
 } catch (error) {
   console.log([...problems, `${where}: ${error.stack}`].join("\n"));
 }
-chromium.once("exit", () => rmSync(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }));
+chromium.once("exit", () => {
+  try {
+    rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  } catch (error) {
+    // Its children may write for a moment longer: what was seen of the pages stands all the same.
+    console.log(`the browser's folder stays: ${error.message}`);
+  }
+});
 chromium.kill();
 process.exitCode = code;
