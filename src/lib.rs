@@ -91,7 +91,7 @@
 //! 4. Only the agreement's fields leave. Kept: `decide::payload`. Tested: `src/decide/tests/leaving.rs`. Offers, whose
 //!    contact fields stay masked until acceptance, are masked there too, and are held: there is no offer page yet.
 //! 5. A decision can be replayed to the same answer: its inputs are kept sealed beside it, with the versions used.
-//!    Kept: `src/intake/keep.rs`. Tested: `src/decide/tests/leaving.rs`.
+//!    Kept: `src/intake/judge.rs`. Tested: `src/decide/tests/leaving.rs`.
 //! 6. A connection's budgets are not exceeded, over all replicas and over restarts; waiting for a quota loses nothing and
 //!    counts as no try; new leads go before news. Kept: `src/http/window.rs`, `src/http/limit.rs`, `src/replicas.rs`,
 //!    `src/store/deliveries.rs`. Tested: `src/http/window/tests.rs`, `tests/it/rates.rs`, `tests/it/replicas.rs`,

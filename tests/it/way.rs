@@ -79,11 +79,14 @@ async fn the_proof_of_consent_is_kept_and_sealed() {
 async fn the_ledger_tells_the_whole_way_and_is_sealed() {
     for engine in Engine::BOTH {
         let world = World::new(engine, PLAIN).await;
-        world.enter_one();
+        let (person, _) = world.enter_one();
+        world.settle().await;
+        let there = world.with_email("brightwater", &person.email);
+        world.update("brightwater", &there[0].id, &json!({ "Status": "Working - Contacted" }));
         world.settle().await;
         let rows = ledger::page(&world.ctx.db, -1, 1_000).await.unwrap();
         let kinds: Vec<&str> = rows.iter().map(|r| r.kind.as_str()).collect();
-        for kind in ["lead.decided", "share.matched", "share.delivered"] {
+        for kind in ["lead.decided", "share.matched", "share.delivered", "share.moved"] {
             assert!(kinds.contains(&kind), "{kind} is missing: {kinds:?}");
         }
         let report = world.verify(&[]).await;
