@@ -34,10 +34,12 @@ pub async fn shared(db: &Db, connection: &str, object: &str, ids: &Value) -> Res
 
 const SAVE_RECORDS: &str = "INSERT INTO records (connection, object, remote_id, version, content, lead, state, seen_at)
   SELECT $1, $2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, $4 FROM json_each(CAST($3 AS TEXT)) WHERE true
-  ON CONFLICT (connection, object, remote_id) DO UPDATE SET version = excluded.version, content = excluded.content,
+  ON CONFLICT (connection, object, remote_id) DO UPDATE SET version = excluded.version,
+    content = CASE WHEN excluded.lead IS NULL AND excluded.content <> '' THEN records.content ELSE excluded.content END,
     lead = COALESCE(excluded.lead, records.lead), state = excluded.state, seen_at = excluded.seen_at";
 
-/// Saves records (`[[id, version, content, lead, state], …]`).
+/// Saves records (`[[id, version, content, lead, state], …]`). Without a lead the content that is known stays as it is: it may
+/// have been forgotten since it was read, so that the record counts as changed.
 pub async fn save_records(tx: &mut Tx, connection: &str, object: &str, rows: &Value, now: Millis) -> Result<()> {
     tx.exec(SAVE_RECORDS, args![connection, object, rows, now]).await.map(|_| ())
 }
