@@ -102,6 +102,11 @@ pub fn lead_place(lead: &str) -> Aad<'_> {
     Aad::new("leads", lead, "data")
 }
 
+/// Where the proof of consent that a share rests on is sealed.
+pub fn proof_place(share: &str) -> Aad<'_> {
+    Aad::new("consents", share, "proof")
+}
+
 /// Where a remote person's shadow is sealed.
 pub fn shadow_place(person: &str) -> Aad<'_> {
     Aad::new("remote_people", person, "shadow")

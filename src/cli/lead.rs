@@ -134,8 +134,11 @@ async fn show(db: &Db, config: &Config, wanted: &str, json: bool) -> Result<bool
         if let Some(remote) = &share.remote_id {
             out!("  there it is record {remote} on {} ({})", share.connection, share.made.as_deref().unwrap_or("unknown"));
         }
-        for consent in consents.iter().filter(|c| c.1 == share.id) {
-            out!("  proof kept: {}{}", consent.2, consent.3.as_ref().map(|c| format!(" by {c}")).unwrap_or_default());
+        for (_, permits, ..) in consents.iter().filter(|c| c.0 == share.id) {
+            let permits: Vec<(String, Option<String>)> = serde_json::from_str(permits).unwrap_or_default();
+            for (purpose, channel) in permits {
+                out!("  proof kept: {purpose}{}", channel.map(|c| format!(" by {c}")).unwrap_or_default());
+            }
         }
         for event in events.iter().filter(|e| e.0 == share.id) {
             let reason = event.4.as_ref().map(|r| format!(" because {r}")).unwrap_or_default();

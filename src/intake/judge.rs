@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::keep::{Sorted, Sorting};
 use super::noes::Again;
+use super::wordings::Wordings;
 use crate::change::Change;
 use crate::clock::Millis;
 use crate::context::Context;
@@ -26,7 +27,7 @@ use crate::standing::Stands;
 use crate::store::deliveries::Lane;
 use crate::store::dirty::Dirty;
 use crate::store::shares::{self, Share};
-use crate::store::{Arg, Tx, deliveries, leads, loads, people as people_store};
+use crate::store::{Arg, Tx, deliveries, leads, loads, people as people_store, verdicts};
 use crate::vault::Aad;
 
 /// Leads worked on at a stretch.
@@ -78,6 +79,7 @@ struct Whose {
 struct Made {
     changes: Vec<Change>,
     decisions: Arg,
+    verdicts: Arg,
     shares: Option<NewRows>,
     entries: Entries,
 }
@@ -210,7 +212,8 @@ async fn make(
     shared: &BTreeSet<String>,
 ) -> Result<Made> {
     let now = ctx.clock.now();
-    let (mut changes, mut decisions, mut new, mut entries) = (Vec::new(), Vec::new(), NewShares::default(), Entries::default());
+    let (mut changes, mut decisions, mut verdicts) = (Vec::new(), Vec::new(), Wordings::default());
+    let (mut new, mut entries) = (NewShares::default(), Entries::default());
     for (nth, item) in incoming.iter().enumerate() {
         let_others(nth).await;
         let facts = standing.facts(ctx, line.partner(), &item.lead, &item.hashes, &item.person, None);
@@ -260,15 +263,13 @@ async fn make(
                 decision.outcome = ChangeOutcome::Held;
             }
         }
-        entries.decided(&decision, &decision_id, &item.id)?;
+        entries.decided(&decision, &decision_id, &item.id);
         let inputs_text = keys.seal(&ctx.clock, &item.person, Aad::new("decisions", &decision_id, "inputs"), &facts)?;
-        // The proof holds addresses: it is kept sealed beside the share, not in the decision's clear text.
-        decision.verdicts.iter_mut().for_each(|verdict| verdict.consents.clear());
-        let body = serde_json::to_string(&decision).map_err(|_| Error::Unreadable { what: "a decision".into() })?;
+        let body = verdicts.fold(&decision)?;
         decisions.push(json!([decision_id, item.id, change.id_or(ctx), decision.outcome.word(), decision.reason, inputs_text, body]));
         changes.push(change);
     }
-    Ok(Made { changes, decisions: Value::from(decisions).into(), shares: new.rows(), entries })
+    Ok(Made { changes, decisions: Value::from(decisions).into(), verdicts: verdicts.rows().into(), shares: new.rows(), entries })
 }
 
 impl Judged<'_> {
@@ -325,6 +326,7 @@ impl Judged<'_> {
             }
         }
         leads::save_leads(tx, line.partner(), line.name(), mapping.object(), leads, now).await?;
+        verdicts::save(tx, made.verdicts).await?;
         leads::save_decisions(tx, made.decisions, now).await?;
         if let Some(new) = made.shares {
             new.keep(tx, line.partner(), now).await?;
@@ -382,11 +384,11 @@ impl NewShares {
         self.events.push(json!([share, "matched", "new", Value::Null, Value::Null, ctx.clock.id(), "decision"]));
         self.deliveries.push(json!([share, "out", to.name(), to_mapping.object(), Lane::NewLeads as i64]));
         *self.given.entry((verdict.recipient.clone(), verdict.agreement.clone())).or_default() += 1;
-        for consent in &verdict.consents {
-            let id = ctx.clock.id();
-            let proof = keys.seal(&ctx.clock, &item.person, crate::vault::Aad::new("consents", &id, "proof"), consent)?;
-            let channel = consent.channel.and_then(|c| serde_json::to_value(c).ok()).unwrap_or(Value::Null);
-            self.consents.push(json!([id, item.person, share, verdict.recipient, consent.purpose, channel, proof]));
+        if !verdict.consents.is_empty() {
+            let permits: Vec<_> = verdict.consents.iter().map(|consent| (&consent.purpose, consent.channel)).collect();
+            let permits = serde_json::to_string(&permits).map_err(|_| Error::Unreadable { what: "permissions".into() })?;
+            let proof = keys.seal(&ctx.clock, &item.person, people::proof_place(share), &verdict.consents)?;
+            self.consents.push(json!([share, permits, proof]));
         }
         let body = Body::new()
             .id("share", share)

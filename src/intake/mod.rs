@@ -6,3 +6,4 @@ pub mod noes;
 pub mod poll;
 pub mod read;
 pub mod webhook;
+pub mod wordings;

@@ -23,19 +23,24 @@ pub struct Facts {
 
 /// What we know of the person and of the partners at the moment of deciding.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Standing {
     /// Whether the person was erased.
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub erased: bool,
     /// Suppressions that hit the person or its domain.
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub suppressions: Vec<Suppression>,
     /// All shares of this person so far, also ended ones.
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub shares: Vec<ExistingShare>,
     /// When a share is judged again before sending: its id in `shares`. The counts below include it.
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub own_share: Option<String>,
     /// Partners that shared this person with the source.
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub received_from: BTreeSet<String>,
     /// Partners by name; one that is absent has no shares and is not paused.
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub partners: BTreeMap<String, PartnerStanding>,
 }
 
@@ -100,25 +105,29 @@ impl ExistingShare {
 
 /// A partner at the moment of deciding.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct PartnerStanding {
     /// Whether the partner is paused: by itself, by the operator, or by missed goals.
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub paused: bool,
     /// Shares to this partner over all agreements.
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub load: Load,
     /// Shares to this partner by agreement id.
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub agreements: BTreeMap<String, Load>,
 }
 
 /// Shares counted for caps. Offers count: they reserve their place.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Load {
     /// Open now.
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub open: u32,
     /// Made today, in UTC.
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub day: u32,
     /// Made this month, in UTC.
+    #[serde(default, skip_serializing_if = "super::is_default")]
     pub month: u32,
 }
 

@@ -10,3 +10,8 @@ pub mod outcome;
 pub use consent::{Channel, ConsentClaim, ConsentRecord, Place, Stop};
 pub use lead::Lead;
 pub use outcome::{ChangeOutcome, Progress, ShareStatus, Stand, reason_words};
+
+/// What has its default value is left out where it is stored, and reads as that again.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -1,6 +1,6 @@
 //! SQL that only checks read: everything of a table, for the simulation's invariants.
 
-use super::Db;
+use super::{Db, verdicts};
 use crate::args;
 use crate::errors::Result;
 
@@ -23,7 +23,9 @@ const DECISIONS: &str = "SELECT decisions.id, leads.person, decisions.outcome, d
 
 /// Every decision: id, person, outcome, sealed inputs, body.
 pub async fn decisions(db: &Db) -> Result<Vec<(String, String, String, Option<String>, String)>> {
-    db.rows(DECISIONS, args![]).await
+    let mut all = db.rows::<(String, String, String, Option<String>, String)>(DECISIONS, args![]).await?;
+    verdicts::unfold(db, all.iter_mut().map(|decision| &mut decision.4)).await?;
+    Ok(all)
 }
 
 const KNOWN: &str = "SELECT connection, remote_id FROM records UNION SELECT connection, remote_id FROM leads
@@ -55,12 +57,14 @@ pub async fn next(db: &Db) -> Result<Option<i64>> {
 }
 
 const WORDS: &str = "SELECT 'ledger', kind || ' ' || stream || ' ' || body FROM ledger
+  UNION ALL SELECT 'ledger', kind || ' ' || stream || ' ' || body FROM ledger_waiting
   UNION ALL SELECT 'alerts', subject || ' ' || code || ' ' || message FROM alerts
   UNION ALL SELECT 'changes', reason FROM changes
   UNION ALL SELECT 'attempts', outcome || ' ' || COALESCE(code, '') FROM attempts
   UNION ALL SELECT 'deliveries', COALESCE(last_error, '') FROM deliveries
   UNION ALL SELECT 'connections', COALESCE(state_reason, '') FROM connections
   UNION ALL SELECT 'decisions', reason || ' ' || body FROM decisions
+  UNION ALL SELECT 'verdicts', body FROM verdicts
   UNION ALL SELECT 'share_events', COALESCE(reason, '') || ' ' || said_by FROM share_events";
 
 /// Everything that is kept in clear words: table, text.

@@ -55,7 +55,9 @@ pub async fn merged_into(tx: &mut Tx, connection: &str, object: &str, ids: &Valu
     tx.rows(MERGED_INTO, args![connection, object, ids.clone()]).await
 }
 
-const FORGET_CONTENT: &str = "UPDATE records SET content = '' WHERE lead IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
+const FORGET_CONTENT: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id FROM json_each(CAST($1 AS TEXT)))
+  UPDATE records SET content = '' FROM item JOIN leads ON leads.id = item.id
+  WHERE records.remote_id = leads.remote_id AND records.connection = leads.connection AND records.object = leads.object";
 
 /// The records of leads (`[[lead], …]`) count as changed the next time that they are read.
 pub async fn forget_content(tx: &mut Tx, leads: &Value) -> Result<()> {
@@ -182,10 +184,10 @@ pub async fn outcomes(db: &Db) -> Result<Vec<(String, i64, i64)>> {
     db.rows(OUTCOMES, args![]).await
 }
 
-const SAVE_CONSENTS: &str = "INSERT INTO consents (id, person, share, recipient, purpose, channel, proof, recorded_at)
-  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, $2 FROM json_each(CAST($1 AS TEXT))";
+const SAVE_CONSENTS: &str = "INSERT INTO consents (share, permits, proof, recorded_at)
+  SELECT value ->> 0, value ->> 1, value ->> 2, $2 FROM json_each(CAST($1 AS TEXT))";
 
-/// Keeps proof of consent (`[[id, person, share, recipient, purpose, channel, sealed proof], …]`).
+/// Keeps proof of consent (`[[share, JSON of purposes and channels, sealed proof], …]`).
 pub async fn save_consents(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<()> {
     tx.exec(SAVE_CONSENTS, args![rows.into(), now]).await.map(|_| ())
 }

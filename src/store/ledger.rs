@@ -2,14 +2,25 @@
 
 use serde_json::{Value, json};
 
-use super::{Db, Tx};
+use super::{Arg, Db, Tx};
 use crate::args;
 use crate::clock::Millis;
 use crate::errors::{Error, Result};
 use crate::ledger::{Batch, Hash, Head, Place, Row, State, Tree, Unsealed};
 
-const UNSEALED: &str = "SELECT id, stream, body FROM ledger WHERE leaf IS NULL ORDER BY id LIMIT $1";
-const WAITING: &str = "SELECT COUNT(*) FROM ledger WHERE leaf IS NULL";
+const ADD: &str = "INSERT INTO ledger_waiting (id, stream, at, kind, body)
+  SELECT value ->> 0, value ->> 1, $2, value ->> 2, value ->> 3 FROM json_each(CAST($1 AS TEXT))";
+
+/// Adds entries with the work that they record (`[[id, stream, kind, canonical body], …]`).
+///
+/// # Errors
+/// The store's.
+pub async fn add(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<()> {
+    tx.exec(ADD, args![rows.into(), now]).await.map(|_| ())
+}
+
+const UNSEALED: &str = "SELECT id, stream, body FROM ledger_waiting ORDER BY id LIMIT $1";
+const WAITING: &str = "SELECT COUNT(*) FROM ledger_waiting";
 
 /// How many entries wait to be sealed.
 pub async fn waiting(db: &Db) -> Result<i64> {
@@ -38,8 +49,12 @@ pub async fn unsealed(tx: &mut Tx, limit: usize) -> Result<(Vec<Unsealed>, State
     Ok((entries, state))
 }
 
-const SEAL: &str = "UPDATE ledger SET seq = CAST(item.value ->> 1 AS BIGINT), prev = item.value ->> 2, hash = item.value ->> 3, leaf = CAST(item.value ->> 4 AS BIGINT)
-  FROM json_each(CAST($1 AS TEXT)) AS item WHERE ledger.id = item.value ->> 0 AND ledger.leaf IS NULL";
+const SEAL: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id, CAST(value ->> 1 AS BIGINT) AS seq, value ->> 2 AS prev,
+      value ->> 3 AS hash, CAST(value ->> 4 AS BIGINT) AS leaf FROM json_each(CAST($1 AS TEXT)))
+  INSERT INTO ledger (leaf, id, stream, seq, at, kind, body, prev, hash)
+  SELECT item.leaf, item.id, waiting.stream, item.seq, waiting.at, waiting.kind, waiting.body, item.prev, item.hash
+  FROM item JOIN ledger_waiting AS waiting ON waiting.id = item.id ORDER BY item.leaf";
+const SEALED: &str = "DELETE FROM ledger_waiting WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
 const SAVE_HEADS: &str = "INSERT INTO ledger_heads (stream, seq, hash) SELECT value ->> 0, CAST(value ->> 1 AS BIGINT), value ->> 2
   FROM json_each(CAST($1 AS TEXT)) WHERE true ON CONFLICT (stream) DO UPDATE SET seq = excluded.seq, hash = excluded.hash";
 const SAVE_NODES: &str =
@@ -64,7 +79,8 @@ pub async fn save_batch(tx: &mut Tx, before: &Tree, batch: &Batch, checkpoint: &
     }
     let seals: Vec<Value> = batch.seals.iter().map(|s| json!([s.id, s.place.seq, s.place.prev, s.hash, s.place.index])).collect();
     let count = seals.len() as u64;
-    if tx.exec(SEAL, args![Value::from(seals)]).await? != count {
+    let seals = Value::from(seals);
+    if tx.exec(SEAL, args![&seals]).await? != count || tx.exec(SEALED, args![&seals]).await? != count {
         return Err(Error::Passing { code: "sealed_elsewhere".into(), message: "another sealer was faster".into() });
     }
     let heads: Vec<Value> = batch.state.heads.iter().map(|(stream, head)| json!([stream, head.seq, head.hash])).collect();
@@ -75,10 +91,9 @@ pub async fn save_batch(tx: &mut Tx, before: &Tree, batch: &Batch, checkpoint: &
     tx.exec(ADD_CHECKPOINT, args![batch.state.tree.size() as i64, now, checkpoint]).await.map(|_| ())
 }
 
-type StoredRow = (String, String, i64, String, String, Option<i64>, Option<String>, Option<String>, Option<i64>);
+type StoredRow = (String, String, i64, String, String, i64, String, String, i64);
 const PAGE: &str = "SELECT id, stream, at, kind, body, seq, prev, hash, leaf FROM ledger WHERE leaf > $1 ORDER BY leaf LIMIT $2";
-const TAIL: &str =
-    "SELECT id, stream, at, kind, body, seq, prev, hash, leaf FROM ledger WHERE leaf IS NULL AND id > $1 ORDER BY id LIMIT $2";
+const TAIL: &str = "SELECT id, stream, at, kind, body FROM ledger_waiting WHERE id > $1 ORDER BY id LIMIT $2";
 
 /// A page of sealed entries after a leaf (-1 for the first), in the tree's order.
 pub async fn page(db: &Db, after: i64, limit: usize) -> Result<Vec<Row>> {
@@ -87,17 +102,15 @@ pub async fn page(db: &Db, after: i64, limit: usize) -> Result<Vec<Row>> {
 
 /// A page of entries that wait to be sealed, after an id.
 pub async fn tail(db: &Db, after: &str, limit: usize) -> Result<Vec<Row>> {
-    Ok(db.rows::<StoredRow>(TAIL, args![after, limit as i64]).await?.into_iter().map(row).collect())
+    let rows = db.rows::<(String, String, i64, String, String)>(TAIL, args![after, limit as i64]).await?;
+    Ok(rows.into_iter().map(|(id, stream, at, kind, text)| Row { id, stream, at, kind, text, seal: None }).collect())
 }
 
 fn row((id, stream, at, kind, text, seq, prev, hash, leaf): StoredRow) -> Row {
-    let hash_of = |text: Option<String>| text.and_then(|t| serde_json::from_value::<Hash>(t.into()).ok());
-    // A seal that is not whole cannot be told from a wrong one: zeros never fit.
-    let seal = leaf.map(|index| {
-        let place = Place { index: index as u64, seq: seq.unwrap_or_default() as u64, prev: hash_of(prev).unwrap_or(Hash::ZERO) };
-        (place, hash_of(hash).unwrap_or(Hash::ZERO))
-    });
-    Row { id, stream, at, kind, text, seal }
+    // A hash that cannot be read cannot be told from a wrong one: zeros never fit.
+    let hash_of = |text: String| serde_json::from_value::<Hash>(text.into()).unwrap_or(Hash::ZERO);
+    let place = Place { index: leaf as u64, seq: seq as u64, prev: hash_of(prev) };
+    Row { id, stream, at, kind, text, seal: Some((place, hash_of(hash))) }
 }
 
 const CHECKPOINTS: &str = "SELECT body FROM checkpoints ORDER BY size";

@@ -26,6 +26,7 @@ pub mod replicas;
 pub mod shares;
 pub mod sweeps;
 pub mod tokens;
+pub mod verdicts;
 pub mod views;
 mod writer;
 

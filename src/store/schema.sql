@@ -126,10 +126,9 @@ CREATE TABLE changes (
   reason     TEXT NOT NULL,
   lead       TEXT,
   decision   TEXT
-) {strict};
-CREATE INDEX changes_lead ON changes (lead, ended_at);
+) {keyed};
 CREATE INDEX changes_ended ON changes (ended_at);
-CREATE INDEX changes_record ON changes (remote_id);
+CREATE INDEX changes_record ON changes (remote_id, connection);
 
 -- One data key per person: destroying it erases the person everywhere.
 CREATE TABLE people (
@@ -143,7 +142,6 @@ CREATE TABLE identities (
   hash   TEXT PRIMARY KEY,
   person TEXT NOT NULL
 ) {keyed};
-CREATE INDEX identities_person ON identities (person);
 
 -- What we know of a source's records.
 CREATE TABLE records (
@@ -158,7 +156,6 @@ CREATE TABLE records (
   seen_at    {int} NOT NULL,
   PRIMARY KEY (remote_id, connection, object)
 ) {keyed};
-CREATE INDEX records_lead ON records (lead);
 
 CREATE TABLE leads (
   id         TEXT PRIMARY KEY,
@@ -186,30 +183,31 @@ CREATE TABLE suppressions (
   PRIMARY KEY (hash, reason)
 ) {keyed};
 
+-- What a share rests on: its permissions in words (`[[purpose, channel], …]`), and their proof, sealed.
 CREATE TABLE consents (
-  id           TEXT PRIMARY KEY,
-  person       TEXT NOT NULL,
-  share        TEXT NOT NULL,
-  recipient    TEXT NOT NULL,
-  purpose      TEXT NOT NULL,
-  channel      TEXT,
-  proof        TEXT,
-  recorded_at  {int} NOT NULL
+  share       TEXT PRIMARY KEY,
+  permits     TEXT NOT NULL,
+  proof       TEXT,
+  recorded_at {int} NOT NULL
 ) {strict};
-CREATE INDEX consents_share ON consents (share);
-CREATE INDEX consents_person ON consents (person);
 
 CREATE TABLE decisions (
-  id      TEXT PRIMARY KEY,
+  id      TEXT NOT NULL,
   lead    TEXT NOT NULL,
   change  TEXT NOT NULL,
   at      {int} NOT NULL,
   outcome TEXT NOT NULL,
   reason  TEXT NOT NULL,
   inputs  TEXT,
-  body    TEXT NOT NULL
+  body    TEXT NOT NULL,
+  PRIMARY KEY (lead, id)
 ) {strict};
-CREATE INDEX decisions_lead ON decisions (lead, at);
+
+-- What decisions say about candidates, by the hash of the text: each wording once.
+CREATE TABLE verdicts (
+  hash TEXT PRIMARY KEY,
+  body TEXT NOT NULL
+) {strict};
 
 CREATE TABLE shares (
   id                TEXT PRIMARY KEY,
@@ -228,24 +226,22 @@ CREATE TABLE shares (
   amount            TEXT,
   created_at        {int} NOT NULL,
   updated_at        {int} NOT NULL
-) {strict};
+) {keyed};
 CREATE INDEX shares_lead ON shares (lead);
 CREATE INDEX shares_person ON shares (person);
-CREATE INDEX shares_source ON shares (source, created_at);
 CREATE INDEX shares_followed ON shares (connection, id)
   WHERE status IN ('delivered', 'acknowledged', 'accepted') AND progress NOT IN ('won', 'lost');
-CREATE INDEX shares_recipient ON shares (recipient, created_at);
 
 CREATE TABLE share_events (
-  id       TEXT PRIMARY KEY,
+  id       TEXT NOT NULL,
   share    TEXT NOT NULL,
   at       {int} NOT NULL,
   status   TEXT NOT NULL,
   progress TEXT NOT NULL,
   reason   TEXT,
-  said_by  TEXT NOT NULL
+  said_by  TEXT NOT NULL,
+  PRIMARY KEY (share, id)
 ) {keyed};
-CREATE INDEX share_events_share ON share_events (share, at);
 
 -- How busy recipients are: shares given per day (days since 1970 in UTC), and under day -1 those open now.
 CREATE TABLE loads (
@@ -358,32 +354,40 @@ CREATE TABLE sweeps (
 CREATE INDEX sweeps_due ON sweeps (due, connection);
 
 CREATE TABLE attempts (
-  id       TEXT PRIMARY KEY,
+  id       TEXT NOT NULL,
   share    TEXT NOT NULL,
   way      TEXT NOT NULL,
   version  {int} NOT NULL,
   at       {int} NOT NULL,
   took_ms  {int} NOT NULL,
   outcome  TEXT NOT NULL,
-  code     TEXT
+  code     TEXT,
+  PRIMARY KEY (share, id)
 ) {keyed};
-CREATE INDEX attempts_share ON attempts (share, at);
 
--- Append-only; seq, prev, hash and leaf are filled in once, by the sealer.
-CREATE TABLE ledger (
+-- Ledger entries that were committed with the work that they record and wait to be sealed.
+CREATE TABLE ledger_waiting (
   id     TEXT PRIMARY KEY,
   stream TEXT NOT NULL,
   at     {int} NOT NULL,
   kind   TEXT NOT NULL,
+  body   TEXT NOT NULL
+) {keyed};
+
+-- Append-only: sealed, in the tree's order.
+CREATE TABLE ledger (
+  leaf   {int} PRIMARY KEY,
+  id     TEXT NOT NULL,
+  stream TEXT NOT NULL,
+  seq    {int} NOT NULL,
+  at     {int} NOT NULL,
+  kind   TEXT NOT NULL,
   body   TEXT NOT NULL,
-  seq    {int},
-  prev   TEXT,
-  hash   TEXT,
-  leaf   {int}
+  prev   TEXT NOT NULL,
+  hash   TEXT NOT NULL,
+  UNIQUE (id),
+  UNIQUE (stream, seq)
 ) {strict};
-CREATE INDEX ledger_unsealed ON ledger (id) WHERE leaf IS NULL;
-CREATE UNIQUE INDEX ledger_leaf ON ledger (leaf) WHERE leaf IS NOT NULL;
-CREATE UNIQUE INDEX ledger_stream ON ledger (stream, seq) WHERE leaf IS NOT NULL;
 
 CREATE TABLE ledger_heads (
   stream TEXT PRIMARY KEY,

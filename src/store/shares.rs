@@ -1,4 +1,4 @@
-//! SQL for shares, their events, claims, the people at recipients, and the ledger's entries.
+//! SQL for shares, their events, claims, and the people at recipients.
 
 use serde_json::Value;
 
@@ -263,16 +263,6 @@ const FOLLOWED: &str = "SELECT shares.id, remote_people.remote_id FROM shares
 /// Records at a recipient whose fate is still open, after a share in the order of their ids: share and record.
 pub async fn followed(tx: &mut Tx, connection: &str, object: &str, after: &str, limit: usize) -> Result<Vec<(String, String)>> {
     tx.rows(FOLLOWED, args![connection, object, limit as i64, after]).await
-}
-
-const LEDGER_ADD: &str = "INSERT INTO ledger (id, stream, at, kind, body) SELECT value ->> 0, value ->> 1, $2, value ->> 2, value ->> 3 FROM json_each(CAST($1 AS TEXT))";
-
-/// Adds ledger entries with the work that they record (`[[id, stream, kind, canonical body], …]`).
-pub async fn ledger_add(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
-    if rows.as_array().is_some_and(|r| !r.is_empty()) {
-        tx.exec(LEDGER_ADD, args![rows, now]).await?;
-    }
-    Ok(())
 }
 
 const STATUSES: &str = "SELECT status, progress, COUNT(*) FROM shares GROUP BY status, progress ORDER BY status, progress";

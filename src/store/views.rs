@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Db;
+use super::{Db, verdicts};
 use crate::args;
 use crate::clock::Millis;
 use crate::errors::Result;
@@ -72,7 +72,7 @@ type LeadRow = (String, String, String, String, i64, Option<String>, Option<Stri
 const LEADS: &str = "SELECT leads.id, leads.person, leads.partner, leads.connection, leads.updated_at, leads.data, people.data_key, changes.outcome, changes.reason
   FROM leads LEFT JOIN people ON people.id = leads.person
   LEFT JOIN changes ON changes.id = (SELECT latest.id FROM changes AS latest
-    WHERE latest.lead = leads.id AND latest.outcome NOT IN ('unchanged', 'echo', 'coalesced', 'updated')
+    WHERE latest.remote_id = leads.remote_id AND latest.connection = leads.connection AND latest.object = leads.object AND latest.outcome NOT IN ('unchanged', 'echo', 'coalesced', 'updated')
     ORDER BY latest.ended_at DESC, latest.id DESC LIMIT 1)
   WHERE (leads.updated_at, leads.id) < ($1, $2) AND ($3 = '' OR changes.outcome = $3)
   ORDER BY leads.updated_at DESC, leads.id DESC LIMIT $4";
@@ -144,7 +144,8 @@ pub async fn changes(db: &Db, before: &Before, outcome: &str, limit: usize) -> R
 }
 
 const CHANGES_OF: &str = "SELECT id, connection, object, remote_id, hints, taken_at, ended_at, outcome, reason, lead FROM changes
-  WHERE lead = $1 ORDER BY ended_at DESC, id DESC LIMIT 100";
+  WHERE (remote_id, connection, object) = (SELECT remote_id, connection, object FROM leads WHERE id = $1)
+  ORDER BY ended_at DESC, id DESC LIMIT 100";
 
 /// The last hundred changes of one lead, newest first.
 pub async fn changes_of(db: &Db, lead: &str) -> Result<Vec<ChangeLine>> {
@@ -164,7 +165,9 @@ const DECISIONS_OF: &str = "SELECT id, at, outcome, reason, body FROM decisions 
 
 /// The last twenty decisions about a lead, newest first.
 pub async fn decisions_of(db: &Db, lead: &str) -> Result<Vec<DecisionLine>> {
-    db.rows(DECISIONS_OF, args![lead]).await
+    let mut lines = db.rows::<DecisionLine>(DECISIONS_OF, args![lead]).await?;
+    verdicts::unfold(db, lines.iter_mut().map(|line| &mut line.4)).await?;
+    Ok(lines)
 }
 
 /// A share, as its trace shows it.
@@ -259,10 +262,10 @@ pub async fn attempts_of(db: &Db, lead: &str) -> Result<Vec<AttemptLine>> {
     db.rows(ATTEMPTS_OF, args![lead]).await
 }
 
-/// Kept proof: id, share, purpose, channel, sealed proof, when it was kept.
-pub type ConsentLine = (String, String, String, Option<String>, Option<String>, Millis);
-const CONSENTS_OF: &str = "SELECT id, share, purpose, channel, proof, recorded_at FROM consents
-  WHERE share IN (SELECT id FROM shares WHERE lead = $1) ORDER BY recorded_at, purpose, id";
+/// Kept proof: share, purposes and channels (`[[purpose, channel], …]`), sealed proof, when it was kept.
+pub type ConsentLine = (String, String, Option<String>, Millis);
+const CONSENTS_OF: &str = "SELECT share, permits, proof, recorded_at FROM consents
+  WHERE share IN (SELECT id FROM shares WHERE lead = $1) ORDER BY recorded_at, share";
 
 /// The proof of consent that a lead's shares rest on.
 pub async fn consents_of(db: &Db, lead: &str) -> Result<Vec<ConsentLine>> {
@@ -271,11 +274,12 @@ pub async fn consents_of(db: &Db, lead: &str) -> Result<Vec<ConsentLine>> {
 
 /// A ledger entry: id, stream, when, kind, canonical text, number in its stream once sealed.
 pub type LedgerLine = (String, String, Millis, String, String, Option<i64>);
-const LEDGER_NEAR: &str = "SELECT DISTINCT ledger.id, ledger.stream, ledger.at, ledger.kind, ledger.body, ledger.seq
-  FROM json_each(CAST($1 AS TEXT)) AS near
-  JOIN ledger ON ledger.id BETWEEN near.value ->> 0 AND near.value ->> 1
-  JOIN json_each(CAST($2 AS TEXT)) AS wanted ON ledger.body LIKE wanted.value ->> 0
-  ORDER BY ledger.at, ledger.id";
+const LEDGER_NEAR: &str = "WITH near AS MATERIALIZED (SELECT value ->> 0 AS first, value ->> 1 AS last FROM json_each(CAST($1 AS TEXT))),
+    entries AS (SELECT ledger.id, stream, at, kind, body, seq FROM near JOIN ledger ON ledger.id BETWEEN near.first AND near.last
+      UNION ALL SELECT ledger_waiting.id, stream, at, kind, body, NULL FROM near JOIN ledger_waiting ON ledger_waiting.id BETWEEN near.first AND near.last)
+  SELECT DISTINCT entries.id, entries.stream, entries.at, entries.kind, entries.body, entries.seq FROM entries
+  JOIN json_each(CAST($2 AS TEXT)) AS wanted ON entries.body LIKE wanted.value ->> 0
+  ORDER BY entries.at, entries.id";
 
 /// Entries that name one of these ids (`[["%id%"], …]`), looked for only between these entry ids
 /// (`[[from, to], …]`): the ledger has no index by lead, and entry ids sort by time.

@@ -1,6 +1,9 @@
 //! The way of one lead, from one partner's system into another's, and its news back.
 
+use leadshare::model::ConsentRecord;
+use leadshare::people::proof_place;
 use leadshare::store::{ledger, views};
+use leadshare::vault::{DataKey, Owner};
 use leadshare_connectors::sdk::Act;
 use serde_json::json;
 
@@ -64,13 +67,20 @@ async fn the_proof_of_consent_is_kept_and_sealed() {
         world.settle().await;
         let share = world.share(&person.email).await;
         let kept = views::consents_of(&world.ctx.db, &share.lead).await.unwrap();
-        let purposes: std::collections::BTreeSet<&str> = kept.iter().map(|k| k.2.as_str()).collect();
-        assert_eq!(purposes.into_iter().collect::<Vec<_>>(), ["contact", "introduce"]);
-        for (_, of, _, _, proof, _) in &kept {
-            assert_eq!(*of, share.id);
-            let proof = proof.as_deref().unwrap();
-            assert!(!proof.contains(&person.email) && !proof.contains("setup-help-2026"), "in clear: {proof}");
-        }
+        let [(of, permits, Some(proof), _)] = &kept[..] else { panic!("one proof of one share: {kept:?}") };
+        assert_eq!(*of, share.id);
+        let permits: Vec<(String, Option<String>)> = serde_json::from_str(permits).unwrap();
+        assert!(
+            permits.contains(&("introduce".into(), None)) && permits.contains(&("contact".into(), Some("email".into()))),
+            "{permits:?}"
+        );
+        assert!(!proof.contains(&person.email) && !proof.contains("setup-help-2026"), "in clear: {proof}");
+        let (wrapped, _) = views::data_key(&world.ctx.db, &share.person).await.unwrap();
+        let key = DataKey::unwrap(&world.ctx.vault.keys, Owner::Person(&share.person), &wrapped.unwrap()).unwrap();
+        let opened: Vec<ConsentRecord> = serde_json::from_slice(&key.open(proof_place(of), proof).unwrap()).unwrap();
+        let proven: Vec<(String, Option<String>)> =
+            opened.iter().map(|r| (r.purpose.clone(), r.channel.map(|c| json!(c).as_str().unwrap().to_owned()))).collect();
+        assert_eq!(proven, permits, "the words and the proof do not say the same");
     }
 }
 
@@ -86,7 +96,7 @@ async fn the_ledger_tells_the_whole_way_and_is_sealed() {
         world.settle().await;
         let rows = ledger::page(&world.ctx.db, -1, 1_000).await.unwrap();
         let kinds: Vec<&str> = rows.iter().map(|r| r.kind.as_str()).collect();
-        for kind in ["lead.decided", "share.matched", "share.delivered", "share.moved"] {
+        for kind in ["leads.decided", "share.matched", "share.delivered", "share.moved"] {
             assert!(kinds.contains(&kind), "{kind} is missing: {kinds:?}");
         }
         let report = world.verify(&[]).await;

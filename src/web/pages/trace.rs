@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use crate::clock::{Millis, SECOND};
 use crate::errors::Result;
 use crate::model::field::Kind;
+use crate::people::proof_place;
 use crate::store::Db;
 use crate::store::views::{self, AttemptLine, ChangeLine, ConsentLine, DecisionLine, DeliveryLine, EventLine, LedgerLine, ShareLine};
-use crate::vault::{Aad, DataKey, Owner};
+use crate::vault::{DataKey, Owner};
 use crate::web::Web;
 use crate::web::show::{Badge, When, badge, count, label, mask, plain, text};
 
@@ -179,7 +180,8 @@ impl Found {
                 reason: reason.as_deref().map(plain),
                 said_by: plain(said_by),
             });
-            let consents = self.consents.iter().filter(|consent| of(&consent.1)).map(|consent| proof(consent, key.as_ref(), clear, now));
+            let consents =
+                self.consents.iter().filter(|consent| of(&consent.0)).flat_map(|consent| proof(consent, key.as_ref(), clear, now));
             let deliveries = self.deliveries.iter().filter(|delivery| of(&delivery.0));
             let made = share.made.as_deref().map(|made| match made {
                 "created" => "made by us",
@@ -261,17 +263,22 @@ impl Found {
         self.changes.iter().map(view).collect()
     }
 
-    /// The ledger's entries that name the lead or its shares, oldest first.
-    pub fn entries(&self, now: Millis) -> Vec<EntryView> {
+    /// The ledger's entries that name the lead or its shares, oldest first. Of one about several leads, what it says of this one.
+    pub fn entries(&self, lead: &str, now: Millis) -> Vec<EntryView> {
         let view = |(_, stream, at, kind, body, seq): &LedgerLine| {
             let body: BTreeMap<String, Value> =
                 serde_json::from_str::<Value>(body).ok().and_then(|v| serde_json::from_value(v["body"].clone()).ok()).unwrap_or_default();
+            let at_place = body.get("leads").and_then(Value::as_array).and_then(|leads| leads.iter().position(|id| id == lead));
+            let said = |value: &Value| match (at_place, value) {
+                (Some(nth), Value::Array(list)) => list.get(nth).map(text).unwrap_or_default(),
+                _ => text(value),
+            };
             EntryView {
                 when: When::new(*at, now),
                 stream: stream.clone(),
                 kind: kind.clone(),
                 seq: *seq,
-                parts: body.iter().map(|(name, value)| (plain(name), short(&text(value)))).collect(),
+                parts: body.iter().map(|(name, value)| (plain(name), short(&said(value)))).collect(),
             }
         };
         self.ledger.iter().map(view).collect()
@@ -304,27 +311,34 @@ fn finding(value: &Value) -> FindingView {
     }
 }
 
-fn proof((id, _, purpose, channel, sealed, at): &ConsentLine, key: Option<&DataKey>, clear: bool, now: Millis) -> ConsentView {
-    let opened = sealed.as_deref().zip(key).and_then(|(sealed, key)| key.open(Aad::new("consents", id, "proof"), sealed).ok());
-    let record: BTreeMap<String, Value> = opened.and_then(|plain| serde_json::from_slice(&plain).ok()).unwrap_or_default();
-    let kind = match channel.as_deref() {
+fn proof((share, permits, sealed, at): &ConsentLine, key: Option<&DataKey>, clear: bool, now: Millis) -> Vec<ConsentView> {
+    let opened = sealed.as_deref().zip(key).and_then(|(sealed, key)| key.open(proof_place(share), sealed).ok());
+    let records: Vec<BTreeMap<String, Value>> = opened.and_then(|plain| serde_json::from_slice(&plain).ok()).unwrap_or_default();
+    let permits: Vec<(String, Option<String>)> = serde_json::from_str(permits).unwrap_or_default();
+    let view = |(nth, (purpose, channel)): (usize, (String, Option<String>))| {
+        let parts =
+            records.get(nth).map(|record| record.iter().filter_map(|part| proof_part(part, channel.as_deref(), clear, now)).collect());
+        let title = channel.map_or_else(|| plain(&purpose), |channel| format!("{} by {channel}", plain(&purpose)));
+        ConsentView { title, when: When::new(*at, now), parts: parts.unwrap_or_default() }
+    };
+    permits.into_iter().enumerate().map(view).collect()
+}
+
+fn proof_part((name, value): (&String, &Value), channel: Option<&str>, clear: bool, now: Millis) -> Option<(String, String)> {
+    let kind = match channel {
         Some("email") => Kind::Email,
         Some("phone") => Kind::Phone,
         _ => Kind::Text,
     };
-    let part = |(name, value): (&String, &Value)| {
-        let shown = match name.as_str() {
-            "purpose" | "channel" | "recipient" => return None,
-            _ if value.is_null() => return None,
-            "given_at" => value.as_i64().map(|at| When::new(at, now).exact()).unwrap_or_default(),
-            "contact_point" if !clear => mask(kind, &text(value)),
-            "notice_version" => short(&text(value)),
-            _ => text(value),
-        };
-        Some((plain(name), shown))
+    let shown = match name.as_str() {
+        "purpose" | "channel" | "recipient" => return None,
+        _ if value.is_null() => return None,
+        "given_at" => value.as_i64().map(|at| When::new(at, now).exact()).unwrap_or_default(),
+        "contact_point" if !clear => mask(kind, &text(value)),
+        "notice_version" => short(&text(value)),
+        _ => text(value),
     };
-    let title = channel.as_deref().map_or_else(|| plain(purpose), |channel| format!("{} by {channel}", plain(purpose)));
-    ConsentView { title, when: When::new(*at, now), parts: record.iter().filter_map(part).collect() }
+    Some((plain(name), shown))
 }
 
 /// A progress that says more than "new".

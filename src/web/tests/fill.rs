@@ -8,7 +8,7 @@ use crate::clock::{DAY, HOUR, MINUTE, Millis, SECOND};
 use crate::ledger::{Body, Entry, Stream};
 use crate::model::decision::{Decision, Finding, Gate, Verdict, VerdictOutcome};
 use crate::model::{ChangeOutcome, Channel, ConsentRecord};
-use crate::store::{connections, deliveries, dirty, leads, people, shares, tokens};
+use crate::store::{connections, deliveries, dirty, leads, ledger, people, shares, tokens};
 use crate::vault::{Aad, DataKey, Owner};
 
 /// One lead to be.
@@ -107,7 +107,11 @@ impl World {
         leads::save_decisions(&mut tx, &json!([[decision, lead, change, outcome, plan.reason, null, body]]), at).await.expect("a decision");
         let row = json!([[change, (5000 + number).to_string(), 1 + number % 3, at - 180, outcome, plan.reason, lead, decision]]);
         leads::save_changes(&mut tx, "northwind-crm", "contact", &row, at).await.expect("a change");
-        let mut entries = vec![("lead.decided", at, Body::new().id("lead", &lead).code("outcome", &outcome).id("decision", &decision))];
+        let body = Body::new()
+            .ids("leads", ["lead-other", &lead])
+            .codes("outcomes", ["shared", &outcome])
+            .ids("decisions", ["decision-other", &decision]);
+        let mut entries = vec![("leads.decided", at, body)];
         if !plan.status.is_empty() {
             let first = if plan.status == "held" { "held" } else { "matched" };
             let hash = "b41e5f0c9a7d3e2148c6f0b7a5d9e3c1b41e5f0c9a7d3e2148c6f0b7a5d9e3c1";
@@ -143,11 +147,8 @@ impl World {
                 contact_point: Some(plan.email.into()),
                 place: Some(plan.country.into()),
             };
-            let consent = format!("consent-{number}");
-            let sealed = seal(Aad::new("consents", &consent, "proof"), serde_json::to_value(proof).expect("json"));
-            leads::save_consents(&mut tx, &json!([[consent, person, share, "brightwater", "contact", "email", sealed]]), at)
-                .await
-                .expect("proof");
+            let sealed = seal(crate::people::proof_place(&share), json!([proof]));
+            leads::save_consents(&mut tx, &json!([[share, "[[\"contact\",\"email\"]]", sealed]]), at).await.expect("proof");
             entries.push((
                 "share.matched",
                 at,
@@ -198,7 +199,7 @@ impl World {
             let id =
                 uuid::Builder::from_unix_timestamp_millis(at as u64, &[number as u8, kind.len() as u8, 0, 0, 0, 0, 0, 0, 0, 0]).into_uuid();
             let entry = Entry::new(&id.to_string(), &stream, at, kind, body).expect("an entry");
-            shares::ledger_add(&mut tx, &json!([[entry.id, entry.stream, entry.kind, entry.text]]), at).await.expect("kept");
+            ledger::add(&mut tx, json!([[entry.id, entry.stream, entry.kind, entry.text]]), at).await.expect("kept");
         }
         tx.commit().await.expect("commits");
     }
