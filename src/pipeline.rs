@@ -32,6 +32,9 @@ use crate::rules::Rules;
 use crate::store::dirty::{self, Dirty};
 use crate::store::{Db, claims, connections, inbox, leads, loads};
 
+/// Batches of hints that a turn works on at the same time: while one waits for its vendor or the store, another is decided about.
+const BATCHES: usize = 2;
+
 /// One turn of a connection: everything that is due, once. Answers whether anything was done.
 ///
 /// # Errors
@@ -47,7 +50,10 @@ pub async fn turn(ctx: &Context, line: &Line) -> Result<bool> {
         let from = connections::one(&ctx.db, line.name()).await?.and_then(|c| c.share_from).unwrap_or_else(|| ctx.clock.now());
         worked |= intake::poll::poll(ctx, line, mapping.object(), mapping.selection(), from).await?;
         let braked = braked(ctx, line).await?;
-        worked |= take_in(ctx, &rules, line, mapping, braked).await?;
+        let taken = (0..BATCHES).map(|_| take_in(ctx, &rules, line, mapping, braked));
+        for taken in ctx.transport.together(taken).await {
+            worked |= taken?;
+        }
     }
     if line.role().receives() {
         worked |= delivery::deliver(ctx, &rules, line, Way::Out).await?;

@@ -325,6 +325,9 @@ impl Judged<'_> {
                 changes.push(Change::new(item.hint, outcome.0, outcome.1, Some(item.id.clone())));
             }
         }
+        if let Some(new) = &made.shares {
+            new.claim(tx, now).await?;
+        }
         leads::save_leads(tx, line.partner(), line.name(), mapping.object(), leads, now).await?;
         verdicts::save(tx, made.verdicts).await?;
         leads::save_decisions(tx, made.decisions, now).await?;
@@ -441,10 +444,12 @@ impl NewRows {
         })
     }
 
+    /// Takes what only one share may have.
+    async fn claim(&self, tx: &mut Tx, now: Millis) -> Result<()> {
+        if shares::claim(tx, self.claims.clone(), now).await? == self.count as u64 { Ok(()) } else { Err(again()) }
+    }
+
     async fn keep(self, tx: &mut Tx, source: &str, now: Millis) -> Result<()> {
-        if shares::claim(tx, self.claims, now).await? != self.count as u64 {
-            return Err(again());
-        }
         shares::want_remote(tx, self.remotes).await?;
         shares::add(tx, self.shares, now).await?;
         shares::add_events(tx, self.events, now).await?;

@@ -22,10 +22,10 @@ pub enum Channel {
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// ISO 3166-1 alpha-2.
-    #[serde(default, skip_serializing_if = "super::is_default")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub country: Option<String>,
     /// ISO 3166-2.
-    #[serde(default, skip_serializing_if = "super::is_default")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
 }
 
@@ -43,49 +43,41 @@ pub struct Stop {
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ConsentClaim {
     /// Partners (by our names) that the person chose by name.
-    #[serde(default, skip_serializing_if = "super::is_default")]
     pub choices: BTreeSet<String>,
     /// The person chose "nobody".
-    #[serde(default, skip_serializing_if = "super::is_default")]
     pub nobody: bool,
     /// The notice that the person was shown, by id.
-    #[serde(default, skip_serializing_if = "super::is_default")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<String>,
     /// When the person said yes.
-    #[serde(default, skip_serializing_if = "super::is_default")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given_at: Option<Millis>,
     /// Who recorded the yes, in the vendor's word (`FORM`, `IMPORT`), when the mapping asks for it.
-    #[serde(default, skip_serializing_if = "super::is_default")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set_by: Option<String>,
     /// Whether whoever recorded it counts as the person, as the mapping lists it. `false` = it does not.
-    #[serde(default, skip_serializing_if = "super::is_default")]
     pub set_by_person: bool,
     /// The address or number consented to, normalised.
-    #[serde(default, skip_serializing_if = "super::is_default")]
     pub contact_points: BTreeMap<Channel, String>,
     /// When a double opt-in was confirmed.
-    #[serde(default, skip_serializing_if = "super::is_default")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_at: Option<Millis>,
     /// The form's address as shown.
-    #[serde(default, skip_serializing_if = "super::is_default")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shown: Option<String>,
     /// A certificate's address.
-    #[serde(default, skip_serializing_if = "super::is_default")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
     /// Where the person is.
-    #[serde(default, skip_serializing_if = "super::is_default")]
     pub place: Place,
     /// Flags such as `minor`, `health`, `gpc` that are set.
-    #[serde(default, skip_serializing_if = "super::is_default")]
     pub flags: BTreeSet<String>,
     /// Opt-outs.
-    #[serde(default, skip_serializing_if = "super::is_default")]
     pub stops: Vec<Stop>,
     /// Fields that should tell of an opt-out and were not readable: not the same as "not opted out".
-    #[serde(default, skip_serializing_if = "super::is_default")]
     pub unreadable_stops: Vec<String>,
     /// When the source recorded a withdrawal.
-    #[serde(default, skip_serializing_if = "super::is_default")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawn_at: Option<Millis>,
 }
 

@@ -75,7 +75,7 @@ const SET_STATE: &str = "UPDATE connections SET state = $2, state_reason = $3, u
 
 /// Moves a connection to a state.
 pub async fn set_state(tx: &mut Tx, name: &str, state: &str, reason: Option<&str>, now: Millis) -> Result<()> {
-    tx.exec(SET_STATE, args![name, state, reason.map(str::to_owned), now]).await.map(|_| ())
+    tx.put(SET_STATE, args![name, state, reason.map(str::to_owned), now]).await
 }
 
 const CONNECTED: &str = "UPDATE connections SET state = 'connected', state_reason = NULL, updated_at = $2,
@@ -89,8 +89,8 @@ const POLL_NOW: &str = "UPDATE cursors SET next_poll_at = $2 WHERE connection = 
 
 /// What waited for a person on a connection is due.
 async fn resume(tx: &mut Tx, name: &str, now: Millis) -> Result<()> {
-    tx.exec(POLL_NOW, args![name, now]).await?;
-    tx.exec(DELIVER_NOW, args![name, now]).await?;
+    tx.put(POLL_NOW, args![name, now]).await?;
+    tx.put(DELIVER_NOW, args![name, now]).await?;
     dirty::hasten(tx, name, now).await
 }
 
@@ -105,7 +105,7 @@ pub async fn connected(
     share_from: Millis,
     now: Millis,
 ) -> Result<()> {
-    tx.exec(CONNECTED, args![name, now, base_url, external_id, serde_json::json!(scopes), share_from]).await?;
+    tx.put(CONNECTED, args![name, now, base_url, external_id, serde_json::json!(scopes), share_from]).await?;
     resume(tx, name, now).await
 }
 
@@ -124,14 +124,14 @@ const SET_SHARE_FROM: &str = "UPDATE connections SET share_from = $2 WHERE name 
 
 /// Sets from when on sharing starts, as the operator wants it.
 pub async fn set_share_from(tx: &mut Tx, name: &str, from: Millis) -> Result<()> {
-    tx.exec(SET_SHARE_FROM, args![name, from]).await.map(|_| ())
+    tx.put(SET_SHARE_FROM, args![name, from]).await
 }
 
 const SET_BASE_URL: &str = "UPDATE connections SET base_url = $2 WHERE name = $1";
 
 /// Keeps a base URL that came with a refreshed token.
 pub async fn set_base_url(tx: &mut Tx, name: &str, base_url: &str) -> Result<()> {
-    tx.exec(SET_BASE_URL, args![name, base_url]).await.map(|_| ())
+    tx.put(SET_BASE_URL, args![name, base_url]).await
 }
 
 const SET_OFFSET: &str = "UPDATE connections SET clock_offset = $2 WHERE name = $1";
@@ -191,14 +191,14 @@ const RAISE_ALERT: &str = "INSERT INTO alerts (id, subject, code, message, since
 
 /// Tells people of something that needs one; repeated alerts stay one.
 pub async fn raise_alert(tx: &mut Tx, id: &str, subject: &str, code: &str, message: &str, now: Millis) -> Result<()> {
-    tx.exec(RAISE_ALERT, args![id, subject, code, message, now]).await.map(|_| ())
+    tx.put(RAISE_ALERT, args![id, subject, code, message, now]).await
 }
 
 const END_ALERTS: &str = "UPDATE alerts SET ended_at = $2 WHERE subject = $1 AND ended_at IS NULL";
 
 /// Everything about a subject is mended.
 pub async fn end_alerts(tx: &mut Tx, subject: &str, now: Millis) -> Result<()> {
-    tx.exec(END_ALERTS, args![subject, now]).await.map(|_| ())
+    tx.put(END_ALERTS, args![subject, now]).await
 }
 
 const END_ALERTS_OF: &str = "UPDATE alerts SET ended_at = $3 WHERE ended_at IS NULL AND code LIKE $2
@@ -206,19 +206,19 @@ const END_ALERTS_OF: &str = "UPDATE alerts SET ended_at = $3 WHERE ended_at IS N
 
 /// What was the matter with these shares' deliveries one way (`[[share], …]`; `out` or `back`) is mended.
 pub async fn end_delivery_alerts(tx: &mut Tx, way: &str, shares: &serde_json::Value, now: Millis) -> Result<()> {
-    tx.exec(END_ALERTS_OF, args![shares.clone(), format!("delivery.%.{way}"), now]).await.map(|_| ())
+    tx.put(END_ALERTS_OF, args![shares.clone(), format!("delivery.%.{way}"), now]).await
 }
 
 /// What people were to take back by hand at these shares' recipients (`[[share], …]`) is there no longer.
 pub async fn end_take_back_alerts(tx: &mut Tx, shares: &serde_json::Value, now: Millis) -> Result<()> {
-    tx.exec(END_ALERTS_OF, args![shares.clone(), "share.take_back_by_hand", now]).await.map(|_| ())
+    tx.put(END_ALERTS_OF, args![shares.clone(), "share.take_back_by_hand", now]).await
 }
 
 const END_ALERT: &str = "UPDATE alerts SET ended_at = $3 WHERE subject = $1 AND code = $2 AND ended_at IS NULL";
 
 /// One thing about a subject is mended.
 pub async fn end_alert(tx: &mut Tx, subject: &str, code: &str, now: Millis) -> Result<()> {
-    tx.exec(END_ALERT, args![subject, code, now]).await.map(|_| ())
+    tx.put(END_ALERT, args![subject, code, now]).await
 }
 
 /// An open alert: subject, code, message, since.

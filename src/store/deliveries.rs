@@ -71,7 +71,7 @@ const WANT: &str = "INSERT INTO deliveries (share, way, connection, object, lane
 /// urgent stays so
 /// (`[[share, way, connection, object, lane], …]`).
 pub async fn want(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<()> {
-    tx.exec(WANT, args![rows.into(), now]).await.map(|_| ())
+    tx.put(WANT, args![rows.into(), now]).await
 }
 
 const LANES: &str = "SELECT CAST(lanes.lane AS BIGINT) FROM (SELECT 0 AS lane UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS lanes
@@ -112,7 +112,7 @@ pub async fn claim(
         }
     }
     let shares = Value::from(picked.iter().map(|row| json!([row.0])).collect::<Vec<_>>());
-    tx.exec(CLAIM, args![&shares, way, lease, lease_until]).await?;
+    tx.put(CLAIM, args![&shares, way, lease, lease_until]).await?;
     let mut intents: BTreeMap<String, Intent> =
         tx.rows::<Intent>(INTENTS, args![way, shares]).await?.into_iter().map(|intent| (intent.0.clone(), intent)).collect();
     tx.commit().await?;
@@ -156,7 +156,7 @@ const ADD_INTENTS: &str = "INSERT INTO intents (share, way, connection, creates,
 /// Commits that writes are about to be sent (`[[share, creates, hash of the body, names of the fields], …]`; on the way back
 /// the first two).
 pub async fn intend(tx: &mut Tx, way: &str, connection: &str, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(ADD_INTENTS, args![rows, way, connection, now]).await.map(|_| ())
+    tx.put(ADD_INTENTS, args![rows, way, connection, now]).await
 }
 
 const STILL_HELD: &str = "SELECT share FROM deliveries WHERE way = $1 AND lease = $2 AND lease_until > $4 AND share IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT))) {for_update}";
@@ -179,14 +179,14 @@ const IN_DOUBT: &str =
 
 /// Nobody knows what became of these writes (`[[share], …]`).
 pub async fn in_doubt(tx: &mut Tx, way: &str, shares: &Value) -> Result<()> {
-    tx.exec(IN_DOUBT, args![way, shares]).await.map(|_| ())
+    tx.put(IN_DOUBT, args![way, shares]).await
 }
 
 const SETTLED: &str = "DELETE FROM intents WHERE way = $1 AND share IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
 
 /// The outcome of these writes is known (`[[share], …]`).
 pub async fn settled(tx: &mut Tx, way: &str, shares: &Value) -> Result<()> {
-    tx.exec(SETTLED, args![way, shares]).await.map(|_| ())
+    tx.put(SETTLED, args![way, shares]).await
 }
 
 const OPEN_CREATES: &str = "SELECT COUNT(*) FROM intents WHERE connection = $1 AND creates = 1";
@@ -200,8 +200,8 @@ const DONE: &str = "UPDATE deliveries SET done_version = CAST(item.value ->> 1 A
   FROM json_each(CAST($2 AS TEXT)) AS item WHERE deliveries.way = $1 AND deliveries.share = item.value ->> 0 AND deliveries.lease = $3";
 
 /// Deliveries are done at a version (`[[share, version], …]`); a newer wish stays open.
-pub async fn done(tx: &mut Tx, way: &str, lease: &str, rows: &Value, now: Millis) -> Result<u64> {
-    tx.exec(DONE, args![way, rows, lease, now]).await
+pub async fn done(tx: &mut Tx, way: &str, lease: &str, rows: &Value, now: Millis) -> Result<()> {
+    tx.put(DONE, args![way, rows, lease, now]).await
 }
 
 const LATER: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, due = CAST(item.value ->> 1 AS BIGINT), attempts = CAST(item.value ->> 2 AS BIGINT),
@@ -210,7 +210,7 @@ const LATER: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, due = 
 
 /// Deliveries are put off (`[[share, due, attempts, error code], …]`).
 pub async fn later(tx: &mut Tx, way: &str, lease: &str, rows: &Value) -> Result<()> {
-    tx.exec(LATER, args![way, rows, lease]).await.map(|_| ())
+    tx.put(LATER, args![way, rows, lease]).await
 }
 
 const END: &str = "UPDATE deliveries SET state = item.value ->> 1, last_error = item.value ->> 2, lease = NULL, lease_until = 0
@@ -218,7 +218,7 @@ const END: &str = "UPDATE deliveries SET state = item.value ->> 1, last_error = 
 
 /// Deliveries end (`[[share, ended|failed, code], …]`): nothing more is written this way.
 pub async fn end(tx: &mut Tx, way: &str, rows: &Value) -> Result<()> {
-    tx.exec(END, args![way, rows]).await?;
+    tx.put(END, args![way, rows]).await?;
     settled(tx, way, rows).await
 }
 
@@ -228,7 +228,7 @@ const ADD_ATTEMPTS: &str = "INSERT INTO attempts (id, share, way, version, at, t
 
 /// Keeps tries (`[[id, share, version, at, took ms, outcome, code], …]`).
 pub async fn add_attempts(tx: &mut Tx, way: &str, rows: &Value) -> Result<()> {
-    tx.exec(ADD_ATTEMPTS, args![rows, way]).await.map(|_| ())
+    tx.put(ADD_ATTEMPTS, args![rows, way]).await
 }
 
 /// A delivery that waits or failed: share, way, connection, state, due, failed tries, last error.

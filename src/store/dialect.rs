@@ -5,6 +5,7 @@
 //! functions that the other engine has built in, `{migration_lock}` one migration at a time.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::{PoisonError, RwLock};
 
 /// Run before the first migration.
@@ -45,6 +46,30 @@ pub fn sqlite_rows(sql: &'static str, columns: usize) -> &'static str {
     })
 }
 
+/// Several statements for SQLite as one text, and their values as one list.
+pub fn sqlite_together<T>(statements: Vec<(&'static str, Vec<T>)>) -> (String, Vec<T>) {
+    let (mut together, mut values) = (String::new(), Vec::new());
+    for (sql, args) in statements {
+        let mut parts = sqlite(sql).split('$');
+        together.push_str(parts.next().unwrap_or_default());
+        for part in parts {
+            let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let (number, rest) = part.split_at(digits);
+            match number.parse::<usize>() {
+                Ok(number) => {
+                    let _ = write!(together, "${}{rest}", number + values.len());
+                }
+                Err(_) => {
+                    let _ = write!(together, "${part}");
+                }
+            }
+        }
+        together.push_str(";\n");
+        values.extend(args);
+    }
+    (together, values)
+}
+
 /// The statement for PostgreSQL.
 pub fn postgres(sql: &'static str) -> &'static str {
     const WORDS: [(&str, &str); 8] = [
@@ -81,4 +106,18 @@ impl Texts {
 
 fn fill(sql: &str, words: &[(&str, &str)]) -> String {
     words.iter().fold(sql.to_owned(), |text, (word, value)| text.replace(word, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Breaks when a statement that goes with others gets the values of another.
+    #[test]
+    fn values_are_counted_on() {
+        let (text, values) =
+            sqlite_together(vec![("UPDATE a SET x = $1 WHERE y = $2", vec![1, 2]), ("SELECT '$.a', $11 FROM json_each($1)", vec![3])]);
+        assert_eq!(text, "UPDATE a SET x = $1 WHERE y = $2;\nSELECT '$.a', $13 FROM jsonb_each($3);\n");
+        assert_eq!(values, [1, 2, 3]);
+    }
 }

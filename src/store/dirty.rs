@@ -65,7 +65,7 @@ pub(super) async fn raise_all<'a>(tx: &mut Tx, hints: impl Iterator<Item = (&'a 
         return Ok(());
     }
     let rows: Vec<Value> = counted.iter().map(|(at, (n, h))| json!([at.0, h.object, h.remote_id, h.kind, h.detail, n])).collect();
-    tx.exec(RAISE, args![Value::from(rows), now]).await.map(|_| ())
+    tx.put(RAISE, args![Value::from(rows), now]).await
 }
 
 /// A kind's own word, of one that was stored.
@@ -157,7 +157,7 @@ pub async fn claim(
     let mut tx = db.begin().await?;
     let picked = tx.rows::<Row>(PICK, args![connection, object, now, limit as i64]).await?;
     let ids = Value::from(picked.iter().map(|row| json!([row.0])).collect::<Vec<_>>());
-    tx.exec(CLAIM, args![connection, object, ids, lease, lease_until]).await?;
+    tx.put(CLAIM, args![connection, object, ids, lease, lease_until]).await?;
     tx.commit().await?;
     let mut claimed: Vec<Dirty> = picked
         .into_iter()
@@ -215,7 +215,7 @@ const HASTEN: &str = "UPDATE dirty SET due = $2 WHERE connection = $1 AND due > 
 
 /// What was put off on a connection is due now.
 pub async fn hasten(tx: &mut Tx, connection: &str, now: Millis) -> Result<()> {
-    tx.exec(HASTEN, args![connection, now]).await.map(|_| ())
+    tx.put(HASTEN, args![connection, now]).await
 }
 
 const PENDING: &str = "SELECT connection, COUNT(*), CAST(MIN(due) AS BIGINT) FROM dirty GROUP BY connection";
@@ -254,5 +254,5 @@ const SAVE_CURSOR: &str =
 
 /// Saves where a poll stands, in the transaction that saves what it raised.
 pub async fn save_cursor(tx: &mut Tx, connection: &str, object: &str, cursor: Option<String>, next_poll_at: Millis) -> Result<()> {
-    tx.exec(SAVE_CURSOR, args![connection, object, cursor, next_poll_at]).await.map(|_| ())
+    tx.put(SAVE_CURSOR, args![connection, object, cursor, next_poll_at]).await
 }

@@ -46,5 +46,5 @@ const EXPECT_POLLS: &str = "INSERT INTO cursors (connection, object, next_poll_a
 /// # Errors
 /// The store's.
 pub async fn expect_polls(tx: &mut Tx, objects: &Value) -> Result<()> {
-    tx.exec(EXPECT_POLLS, args![objects]).await.map(|_| ())
+    tx.put(EXPECT_POLLS, args![objects]).await
 }

@@ -31,6 +31,6 @@ pub async fn put(
     reason: Option<&str>,
     now: Millis,
 ) -> Result<()> {
-    tx.exec(REPLACE, args![kind, name, state, hash]).await?;
-    tx.exec(PUT, args![kind, name, hash, body, state, reason.map(str::to_owned), now]).await.map(|_| ())
+    tx.put(REPLACE, args![kind, name, state, hash]).await?;
+    tx.put(PUT, args![kind, name, hash, body, state, reason.map(str::to_owned), now]).await
 }

@@ -44,7 +44,7 @@ impl Inbox {
         let options = options.clone().filename(name);
         let write = Writer::open(&options).await?;
         let read = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
-        let mut tx = Tx::Sqlite(write.begin().await?);
+        let mut tx = Tx::Sqlite(write.begin().await?, Vec::new());
         tx.raw(SCHEMA).await?;
         tx.commit().await?;
         Ok(Self { read, write, turn: Arc::default() })
@@ -56,8 +56,8 @@ impl Inbox {
     /// The store's: none of them was kept.
     pub async fn keep<'a>(&self, hints: impl Iterator<Item = (&'a str, &'a Raise)>, now: Millis) -> Result<()> {
         let rows: Vec<Value> = hints.map(|(at, h)| json!([at, h.object, h.remote_id, h.kind, h.detail])).collect();
-        let mut tx = Tx::Sqlite(self.write.begin().await?);
-        tx.exec(KEEP, args![Value::from(rows), now]).await?;
+        let mut tx = Tx::Sqlite(self.write.begin().await?, Vec::new());
+        tx.put(KEEP, args![Value::from(rows), now]).await?;
         points::at("webhook.raised").await;
         tx.commit().await
     }
@@ -113,7 +113,7 @@ async fn take(db: &Db, inbox: &Inbox, rows: Vec<Row>) -> Result<()> {
     dirty::raise_all(&mut tx, hints.iter().map(|(at, hint)| (at.as_str(), hint)), now).await?;
     tx.commit().await?;
     points::at("inbox.raised").await;
-    let mut tx = Tx::Sqlite(inbox.write.begin().await?);
-    tx.exec(TAKEN, args![last]).await?;
+    let mut tx = Tx::Sqlite(inbox.write.begin().await?, Vec::new());
+    tx.put(TAKEN, args![last]).await?;
     tx.commit().await
 }

@@ -41,7 +41,7 @@ const SAVE_RECORDS: &str = "INSERT INTO records (connection, object, remote_id, 
 /// Saves records (`[[id, version, content, lead, state], …]`). Without a lead the content that is known stays as it is: it may
 /// have been forgotten since it was read, so that the record counts as changed.
 pub async fn save_records(tx: &mut Tx, connection: &str, object: &str, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(SAVE_RECORDS, args![connection, object, rows, now]).await.map(|_| ())
+    tx.put(SAVE_RECORDS, args![connection, object, rows, now]).await
 }
 
 const MERGED_INTO: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id FROM json_each(CAST($3 AS TEXT)))
@@ -61,7 +61,7 @@ const FORGET_CONTENT: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS i
 
 /// The records of leads (`[[lead], …]`) count as changed the next time that they are read.
 pub async fn forget_content(tx: &mut Tx, leads: &Value) -> Result<()> {
-    tx.exec(FORGET_CONTENT, args![leads]).await.map(|_| ())
+    tx.put(FORGET_CONTENT, args![leads]).await
 }
 
 const WRITTEN: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id, value ->> 1 AS written FROM json_each(CAST($3 AS TEXT)))
@@ -70,7 +70,7 @@ const WRITTEN: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id, valu
 
 /// Keeps what we wrote into source records (`[[id, JSON of the news], …]`), to know it again.
 pub async fn save_written(tx: &mut Tx, connection: &str, object: &str, rows: &Value) -> Result<()> {
-    tx.exec(WRITTEN, args![connection, object, rows]).await.map(|_| ())
+    tx.put(WRITTEN, args![connection, object, rows]).await
 }
 
 const SAVE_LEADS: &str =
@@ -81,7 +81,7 @@ const SAVE_LEADS: &str =
 
 /// Saves leads (`[[id, person, remote id, mapping hash, sealed data], …]`).
 pub async fn save_leads(tx: &mut Tx, partner: &str, connection: &str, object: &str, rows: impl Into<Arg>, now: Millis) -> Result<()> {
-    tx.exec(SAVE_LEADS, args![partner, connection, object, rows.into(), now]).await.map(|_| ())
+    tx.put(SAVE_LEADS, args![partner, connection, object, rows.into(), now]).await
 }
 
 /// A stored lead.
@@ -157,7 +157,7 @@ const SAVE_DATA: &str = "UPDATE leads SET data = item.value ->> 1, version = lea
 
 /// Saves what is known of leads (`[[id, sealed lead], …]`), and nothing about their records.
 pub async fn save_data(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(SAVE_DATA, args![rows.clone(), now]).await.map(|_| ())
+    tx.put(SAVE_DATA, args![rows.clone(), now]).await
 }
 
 const SAVE_DECISIONS: &str = "INSERT INTO decisions (id, lead, change, at, outcome, reason, inputs, body)
@@ -165,7 +165,7 @@ const SAVE_DECISIONS: &str = "INSERT INTO decisions (id, lead, change, at, outco
 
 /// Saves decisions (`[[id, lead, change, outcome, reason, sealed inputs, body], …]`).
 pub async fn save_decisions(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<()> {
-    tx.exec(SAVE_DECISIONS, args![rows.into(), now]).await.map(|_| ())
+    tx.put(SAVE_DECISIONS, args![rows.into(), now]).await
 }
 
 const SAVE_CHANGES: &str = "INSERT INTO changes (id, connection, object, remote_id, hints, taken_at, ended_at, outcome, reason, lead, decision)
@@ -174,7 +174,7 @@ const SAVE_CHANGES: &str = "INSERT INTO changes (id, connection, object, remote_
 
 /// Saves how changes ended (`[[id, remote id, hints, taken at, outcome, reason, lead, decision], …]`).
 pub async fn save_changes(tx: &mut Tx, connection: &str, object: &str, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(SAVE_CHANGES, args![connection, object, rows, now]).await.map(|_| ())
+    tx.put(SAVE_CHANGES, args![connection, object, rows, now]).await
 }
 
 const OUTCOMES: &str = "SELECT outcome, COUNT(*), CAST(SUM(hints - 1) AS BIGINT) FROM changes GROUP BY outcome ORDER BY outcome";
@@ -189,5 +189,5 @@ const SAVE_CONSENTS: &str = "INSERT INTO consents (share, permits, proof, record
 
 /// Keeps proof of consent (`[[share, JSON of purposes and channels, sealed proof], …]`).
 pub async fn save_consents(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<()> {
-    tx.exec(SAVE_CONSENTS, args![rows.into(), now]).await.map(|_| ())
+    tx.put(SAVE_CONSENTS, args![rows.into(), now]).await
 }

@@ -16,7 +16,7 @@ const ADD: &str = "INSERT INTO ledger_waiting (id, stream, at, kind, body)
 /// # Errors
 /// The store's.
 pub async fn add(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<()> {
-    tx.exec(ADD, args![rows.into(), now]).await.map(|_| ())
+    tx.put(ADD, args![rows.into(), now]).await
 }
 
 const UNSEALED: &str = "SELECT id, stream, body FROM ledger_waiting ORDER BY id LIMIT $1";
@@ -84,11 +84,11 @@ pub async fn save_batch(tx: &mut Tx, before: &Tree, batch: &Batch, checkpoint: &
         return Err(Error::Passing { code: "sealed_elsewhere".into(), message: "another sealer was faster".into() });
     }
     let heads: Vec<Value> = batch.state.heads.iter().map(|(stream, head)| json!([stream, head.seq, head.hash])).collect();
-    tx.exec(SAVE_HEADS, args![Value::from(heads)]).await?;
+    tx.put(SAVE_HEADS, args![Value::from(heads)]).await?;
     let nodes: Vec<Value> = batch.nodes.iter().map(|n| json!([n.level, n.index, n.hash])).collect();
-    tx.exec(SAVE_NODES, args![Value::from(nodes)]).await?;
-    tx.exec(SAVE_TREE, args![json!(batch.state.tree)]).await?;
-    tx.exec(ADD_CHECKPOINT, args![batch.state.tree.size() as i64, now, checkpoint]).await.map(|_| ())
+    tx.put(SAVE_NODES, args![Value::from(nodes)]).await?;
+    tx.put(SAVE_TREE, args![json!(batch.state.tree)]).await?;
+    tx.put(ADD_CHECKPOINT, args![batch.state.tree.size() as i64, now, checkpoint]).await
 }
 
 type StoredRow = (String, String, i64, String, String, i64, String, String, i64);

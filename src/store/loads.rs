@@ -22,7 +22,7 @@ pub async fn count(tx: &mut Tx, rows: Vec<Value>) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    tx.exec(COUNT, args![Value::from(rows)]).await.map(|_| ())
+    tx.put(COUNT, args![Value::from(rows)]).await
 }
 
 /// The number of a time's day, as rows are counted under.
@@ -52,8 +52,8 @@ const FORGET_BEFORE: &str = "DELETE FROM shared_minutes WHERE source = $1 AND mi
 /// # Errors
 /// The store's.
 pub async fn shared(tx: &mut Tx, source: &str, count: i64, now: Millis) -> Result<()> {
-    tx.exec(SHARED, args![source, now.div_euclid(MINUTE), count]).await?;
-    tx.exec(FORGET_BEFORE, args![source, (now - 2 * HOUR).div_euclid(MINUTE)]).await.map(|_| ())
+    tx.put(SHARED, args![source, now.div_euclid(MINUTE), count]).await?;
+    tx.put(FORGET_BEFORE, args![source, (now - 2 * HOUR).div_euclid(MINUTE)]).await
 }
 
 const SHARED_SINCE: &str = "SELECT CAST(COALESCE(SUM(count), 0) AS BIGINT) FROM shared_minutes WHERE source = $1 AND minute > $2";
@@ -73,5 +73,5 @@ const COUNT_ANEW: &str = "DELETE FROM shared_minutes WHERE source IN (SELECT par
 /// # Errors
 /// The store's.
 pub async fn count_anew(tx: &mut Tx, connection: &str) -> Result<()> {
-    tx.exec(COUNT_ANEW, args![connection]).await.map(|_| ())
+    tx.put(COUNT_ANEW, args![connection]).await
 }

@@ -37,7 +37,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{ConnectOptions, FromRow, PgPool, SqlitePool};
+use sqlx::{AssertSqlSafe, ConnectOptions, FromRow, PgPool, SqlitePool};
 
 use crate::errors::{Error, Result};
 use writer::{Member, Writer};
@@ -68,8 +68,8 @@ pub enum Db {
 
 /// An open transaction; rolled back when dropped without [`Tx::commit`].
 pub enum Tx {
-    /// On SQLite.
-    Sqlite(Member),
+    /// On SQLite, with what was put and not sent yet.
+    Sqlite(Member, Vec<(&'static str, Vec<Arg>)>),
     /// On SQLite, beside the writer.
     Reading(sqlx::Transaction<'static, sqlx::Sqlite>),
     /// On PostgreSQL.
@@ -261,7 +261,7 @@ impl Db {
     /// Begins a transaction that may write.
     pub async fn begin(&self) -> Result<Tx> {
         Ok(match self {
-            Self::Sqlite { write, .. } => Tx::Sqlite(write.begin().await?),
+            Self::Sqlite { write, .. } => Tx::Sqlite(write.begin().await?, Vec::new()),
             Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
         })
     }
@@ -343,11 +343,12 @@ impl Tx {
         if idle(sql, &args) {
             return Ok(Vec::new());
         }
+        self.send().await?;
         match self {
-            Self::Sqlite(tx) if sql.contains("RETURNING") => {
+            Self::Sqlite(tx, _) if sql.contains("RETURNING") => {
                 Ok(bound!(sqlx::query_as::<sqlx::Sqlite, T>(dialect::sqlite(sql)), args).fetch_all(tx.connection()?).await?)
             }
-            Self::Sqlite(tx) => {
+            Self::Sqlite(tx, _) => {
                 unfold(&bound!(sqlx::query_as(dialect::sqlite_rows(sql, T::COLUMNS)), args).fetch_one(tx.connection()?).await?)
             }
             Self::Reading(tx) => unfold(&bound!(sqlx::query_as(dialect::sqlite_rows(sql, T::COLUMNS)), args).fetch_one(&mut **tx).await?),
@@ -357,13 +358,38 @@ impl Tx {
         }
     }
 
+    /// Writes; nobody needs to know how many rows it touched. Such writes go to SQLite together, before whatever comes next in
+    /// the transaction: each way to its thread and back costs more than most of them do.
+    pub async fn put(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<()> {
+        match self {
+            _ if idle(sql, &args) => Ok(()),
+            Self::Sqlite(_, put) => {
+                put.push((sql, args));
+                Ok(())
+            }
+            _ => self.exec(sql, args).await.map(|_| ()),
+        }
+    }
+
+    /// Sends what was put.
+    async fn send(&mut self) -> Result<()> {
+        let Self::Sqlite(tx, put) = self else { return Ok(()) };
+        if put.is_empty() {
+            return Ok(());
+        }
+        let (text, args) = dialect::sqlite_together(std::mem::take(put));
+        bound!(sqlx::query::<sqlx::Sqlite>(AssertSqlSafe(text)), args).execute(tx.connection()?).await?;
+        Ok(())
+    }
+
     /// Writes; answers how many rows it touched.
     pub async fn exec(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<u64> {
         if idle(sql, &args) {
             return Ok(0);
         }
+        self.send().await?;
         Ok(match self {
-            Self::Sqlite(tx) => {
+            Self::Sqlite(tx, _) => {
                 bound!(sqlx::query::<sqlx::Sqlite>(dialect::sqlite(sql)), args).execute(tx.connection()?).await?.rows_affected()
             }
             Self::Reading(_) => return Err(Error::System("a transaction that reads was asked to write".into())),
@@ -376,7 +402,7 @@ impl Tx {
     /// Several statements without values: schema only.
     async fn raw(&mut self, sql: &'static str) -> Result<()> {
         match self {
-            Self::Sqlite(tx) => sqlx::raw_sql(dialect::sqlite(sql)).execute(tx.connection()?).await.map(|_| ())?,
+            Self::Sqlite(tx, _) => sqlx::raw_sql(dialect::sqlite(sql)).execute(tx.connection()?).await.map(|_| ())?,
             Self::Reading(_) => return Err(Error::System("a transaction that reads was asked to write".into())),
             Self::Postgres(tx) => sqlx::raw_sql(dialect::postgres(sql)).execute(&mut **tx).await.map(|_| ())?,
         }
@@ -384,9 +410,10 @@ impl Tx {
     }
 
     /// Makes it so.
-    pub async fn commit(self) -> Result<()> {
+    pub async fn commit(mut self) -> Result<()> {
+        self.send().await?;
         match self {
-            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Sqlite(tx, _) => tx.commit().await?,
             Self::Reading(tx) => tx.commit().await?,
             Self::Postgres(tx) => tx.commit().await?,
         }

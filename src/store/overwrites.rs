@@ -27,6 +27,6 @@ const ADD: &str = "INSERT INTO overwrites (connection, person, field, at, nth, v
 
 /// Adds what is written now (`[[person, field, nth at this moment, hash], …]`) and forgets what is older than `after`.
 pub async fn add(tx: &mut Tx, connection: &str, rows: &Value, now: Millis, after: Millis) -> Result<()> {
-    tx.exec(FORGET, args![connection, rows, after]).await?;
-    tx.exec(ADD, args![connection, rows, now]).await.map(|_| ())
+    tx.put(FORGET, args![connection, rows, after]).await?;
+    tx.put(ADD, args![connection, rows, now]).await
 }

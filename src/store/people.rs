@@ -29,7 +29,7 @@ const ADD_IDENTITIES: &str =
 pub async fn add(tx: &mut Tx, people: &Value, identities: &Value, now: Millis) -> Result<bool> {
     let expected = identities.as_array().map_or(0, Vec::len) as u64;
     if people.as_array().is_some_and(|p| !p.is_empty()) {
-        tx.exec(ADD, args![people, now]).await?;
+        tx.put(ADD, args![people, now]).await?;
     }
     Ok(expected == 0 || tx.exec(ADD_IDENTITIES, args![identities]).await? == expected)
 }

@@ -51,8 +51,8 @@ const RELEASE_ALL: &str = "UPDATE connections SET owner = NULL WHERE owner = $1"
 /// A replica ends, and owns nothing any more.
 pub async fn leave(db: &Db, id: &str) -> Result<()> {
     let mut tx = db.begin().await?;
-    tx.exec(RELEASE_ALL, args![id]).await?;
-    tx.exec(LEAVE, args![id]).await?;
+    tx.put(RELEASE_ALL, args![id]).await?;
+    tx.put(LEAVE, args![id]).await?;
     tx.commit().await
 }
 
@@ -81,8 +81,8 @@ pub async fn take(db: &Db, me: &str, rows: &Value, now: Millis) -> Result<Vec<St
     let mut tx = db.begin().await?;
     let taken: Vec<String> = tx.rows::<(String,)>(TAKE, args![rows, me]).await?.into_iter().map(|(name,)| name).collect();
     let names = Value::from(taken.iter().map(|name| json!([name])).collect::<Vec<_>>());
-    tx.exec(FREE_DELIVERIES, args![&names, now]).await?;
-    tx.exec(FREE_HINTS, args![names, now]).await?;
+    tx.put(FREE_DELIVERIES, args![&names, now]).await?;
+    tx.put(FREE_HINTS, args![names, now]).await?;
     tx.commit().await?;
     Ok(taken)
 }

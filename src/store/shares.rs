@@ -85,7 +85,7 @@ const RELEASE: &str = "DELETE FROM claims WHERE share IN (SELECT value ->> 0 FRO
 
 /// Gives up the claims of shares that ended (`[[share], …]`).
 pub async fn release(tx: &mut Tx, shares: &Value) -> Result<()> {
-    tx.exec(RELEASE, args![shares]).await.map(|_| ())
+    tx.put(RELEASE, args![shares]).await
 }
 
 const ADD: &str = "INSERT INTO shares (id, person, lead, source, recipient, agreement, terms, decision, connection, object, status, progress, created_at, updated_at)
@@ -94,7 +94,7 @@ const ADD: &str = "INSERT INTO shares (id, person, lead, source, recipient, agre
 
 /// Adds shares (`[[id, person, lead, source, recipient, agreement, terms, decision, connection, object, status], …]`).
 pub async fn add(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<()> {
-    tx.exec(ADD, args![rows.into(), now]).await.map(|_| ())
+    tx.put(ADD, args![rows.into(), now]).await
 }
 
 const MOVE: &str = "UPDATE shares SET status = item.value ->> 1, progress = item.value ->> 2, reason = item.value ->> 3,
@@ -106,13 +106,13 @@ const ADD_EVENTS: &str = "INSERT INTO share_events (id, share, at, status, progr
 /// Moves shares and keeps each move as an event
 /// (`[[share, status, progress, reason, amount, event id, said by], …]`).
 pub async fn move_to(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(MOVE, args![rows, now]).await?;
-    tx.exec(ADD_EVENTS, args![rows, now]).await.map(|_| ())
+    tx.put(MOVE, args![rows, now]).await?;
+    tx.put(ADD_EVENTS, args![rows, now]).await
 }
 
 /// Keeps the first event of new shares (same shape as [`move_to`]).
 pub async fn add_events(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<()> {
-    tx.exec(ADD_EVENTS, args![rows.into(), now]).await.map(|_| ())
+    tx.put(ADD_EVENTS, args![rows.into(), now]).await
 }
 
 /// A person at a connection.
@@ -159,7 +159,7 @@ const WANT: &str = "INSERT INTO remote_people (connection, person, object, marke
 /// Reserves a marker per person and connection (`[[connection, person, object, marker], …]`); one
 /// that is there stays for ever. A new decision about a person whose record there is gone begins anew.
 pub async fn want_remote(tx: &mut Tx, rows: impl Into<Arg>) -> Result<()> {
-    tx.exec(WANT, args![rows.into()]).await.map(|_| ())
+    tx.put(WANT, args![rows.into()]).await
 }
 
 const REMOTE_BY_PERSON: &str = "SELECT person, marker, remote_id, made, state, shadow, landed_at, open_until, open_body FROM remote_people
@@ -213,7 +213,7 @@ pub async fn owner(tx: &mut Tx, connection: &str, object: &str, remote_id: &str)
 
 /// Notes where people landed (`[[person, remote id, made, sealed shadow], …]`).
 pub async fn land(tx: &mut Tx, connection: &str, rows: &Value, now: Millis) -> Result<()> {
-    tx.exec(LAND, args![connection, rows, now]).await.map(|_| ())
+    tx.put(LAND, args![connection, rows, now]).await
 }
 
 const OPEN: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS person, CAST(value ->> 1 AS BIGINT) AS until, value ->> 2 AS body,
@@ -223,7 +223,7 @@ const OPEN: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS person, CAS
 
 /// Notes writes that may still be carried out (`[[person, until, hash of the body, sealed shadow], …]`).
 pub async fn open(tx: &mut Tx, connection: &str, rows: &Value) -> Result<()> {
-    tx.exec(OPEN, args![connection, rows.clone()]).await.map(|_| ())
+    tx.put(OPEN, args![connection, rows.clone()]).await
 }
 
 const REMOTE_GONE: &str =
@@ -231,7 +231,7 @@ const REMOTE_GONE: &str =
 
 /// People whose record there is gone (`[[person], …]`): it is never written to again.
 pub async fn remote_gone(tx: &mut Tx, connection: &str, people: &Value) -> Result<()> {
-    tx.exec(REMOTE_GONE, args![connection, people]).await.map(|_| ())
+    tx.put(REMOTE_GONE, args![connection, people]).await
 }
 
 const ADD_ALIAS: &str = "INSERT INTO remote_aliases (connection, object, old_id, new_id) VALUES ($1, $2, $3, $4)
@@ -241,8 +241,8 @@ const MOVE_ALIASES: &str = "UPDATE remote_aliases SET new_id = $4 WHERE new_id =
 
 /// Notes that a record was merged into another, and with it all that were merged into that one before.
 pub async fn add_alias(tx: &mut Tx, connection: &str, object: &str, old_id: &str, new_id: &str) -> Result<()> {
-    tx.exec(ADD_ALIAS, args![connection, object, old_id, new_id]).await?;
-    tx.exec(MOVE_ALIASES, args![connection, object, old_id, new_id]).await.map(|_| ())
+    tx.put(ADD_ALIAS, args![connection, object, old_id, new_id]).await?;
+    tx.put(MOVE_ALIASES, args![connection, object, old_id, new_id]).await
 }
 
 const ALIASES: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id FROM json_each(CAST($3 AS TEXT)))

@@ -19,7 +19,7 @@ pub async fn add(tx: &mut Tx, connection: &str, rows: Vec<Value>) -> Result<()> 
     if rows.is_empty() {
         return Ok(());
     }
-    tx.exec(ADD, args![Value::from(rows), connection]).await.map(|_| ())
+    tx.put(ADD, args![Value::from(rows), connection]).await
 }
 
 /// A create to be looked for: share, when it was sent, person, marker, the record that is known by now. Without a person
@@ -45,7 +45,7 @@ const END: &str = "DELETE FROM sweeps WHERE share IN (SELECT value ->> 0 FROM js
 /// # Errors
 /// The store's.
 pub async fn end(tx: &mut Tx, shares: &Value) -> Result<()> {
-    tx.exec(END, args![shares.clone()]).await.map(|_| ())
+    tx.put(END, args![shares.clone()]).await
 }
 
 const REOPEN: &str = "UPDATE deliveries SET state = 'open', wanted_version = wanted_version + 1, wanted_at = $2, due = $2, attempts = 0,
@@ -58,5 +58,5 @@ const REOPEN: &str = "UPDATE deliveries SET state = 'open', wanted_version = wan
 /// # Errors
 /// The store's.
 pub async fn reopen(tx: &mut Tx, shares: &Value, now: Millis) -> Result<()> {
-    tx.exec(REOPEN, args![shares.clone(), now]).await.map(|_| ())
+    tx.put(REOPEN, args![shares.clone(), now]).await
 }

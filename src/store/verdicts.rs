@@ -16,7 +16,7 @@ const SAVE: &str = "INSERT INTO verdicts (hash, body) SELECT value ->> 0, value 
 /// # Errors
 /// The store's.
 pub async fn save(tx: &mut Tx, rows: impl Into<Arg>) -> Result<()> {
-    tx.exec(SAVE, args![rows.into()]).await.map(|_| ())
+    tx.put(SAVE, args![rows.into()]).await
 }
 
 const BY_HASH: &str = "SELECT hash, body FROM verdicts WHERE hash IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::errors::{Error, Result};
 
 /// A commit is not put off for longer than this for the sake of those who still wait.
-const LONGEST: Duration = Duration::from_millis(8);
+const LONGEST: Duration = Duration::from_millis(40);
 
 /// The way to the writer. Cheap to clone; the writer ends with the last of them.
 #[derive(Clone, Debug)]

@@ -195,9 +195,8 @@ impl World {
             tx.exec(sql, args![&share]).await.expect("deliveries at their end");
         }
         let stream = Stream::Agreement("northwind-brightwater".into());
-        for (kind, at, body) in entries {
-            let id =
-                uuid::Builder::from_unix_timestamp_millis(at as u64, &[number as u8, kind.len() as u8, 0, 0, 0, 0, 0, 0, 0, 0]).into_uuid();
+        for (nth, (kind, at, body)) in entries.into_iter().enumerate() {
+            let id = uuid::Builder::from_unix_timestamp_millis(at as u64, &[number as u8, nth as u8, 0, 0, 0, 0, 0, 0, 0, 0]).into_uuid();
             let entry = Entry::new(&id.to_string(), &stream, at, kind, body).expect("an entry");
             ledger::add(&mut tx, json!([[entry.id, entry.stream, entry.kind, entry.text]]), at).await.expect("kept");
         }
