@@ -263,7 +263,7 @@ async fn make(
                 decision.outcome = ChangeOutcome::Held;
             }
         }
-        entries.decided(&decision, &decision_id, &item.id);
+        entries.decided(&decision, &decision_id, &item.id)?;
         let inputs_text = keys.seal(&ctx.clock, &item.person, Aad::new("decisions", &decision_id, "inputs"), &facts)?;
         let body = verdicts.fold(&decision)?;
         decisions.push(json!([decision_id, item.id, change.id_or(ctx), decision.outcome.word(), decision.reason, inputs_text, body]));

@@ -18,7 +18,7 @@ use super::support::world::{Engine, PLAIN, World};
 /// A world whose ledger has some dozens of entries, and the last checkpoint, kept outside.
 async fn with_entries(engine: Engine) -> (World, String) {
     let world = World::new(engine, PLAIN).await;
-    world.enter(&world.people("northwind", "brightwater", Story::Good, 8));
+    world.enter(&world.people("northwind", "brightwater", Story::Good, 4));
     world.settle().await;
     let outside = ledger::checkpoints(&world.ctx.db).await.unwrap().pop().unwrap();
     let report = world.verify(std::slice::from_ref(&outside)).await;

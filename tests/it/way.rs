@@ -96,7 +96,7 @@ async fn the_ledger_tells_the_whole_way_and_is_sealed() {
         world.settle().await;
         let rows = ledger::page(&world.ctx.db, -1, 1_000).await.unwrap();
         let kinds: Vec<&str> = rows.iter().map(|r| r.kind.as_str()).collect();
-        for kind in ["leads.decided", "share.matched", "share.delivered", "share.moved"] {
+        for kind in ["lead.decided", "share.matched", "share.delivered", "share.moved"] {
             assert!(kinds.contains(&kind), "{kind} is missing: {kinds:?}");
         }
         let report = world.verify(&[]).await;

@@ -80,6 +80,6 @@ async fn page(web: &Web, operator: Operator, id: &str, clear: bool) -> Result<Re
         shares: found.shares(web, &stored.person, data_key.as_deref(), clear, now),
         decisions: found.decisions(now),
         changes: found.changes(now),
-        entries: found.entries(id, now),
+        entries: found.entries(now),
     }))
 }

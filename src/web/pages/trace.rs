@@ -263,22 +263,17 @@ impl Found {
         self.changes.iter().map(view).collect()
     }
 
-    /// The ledger's entries that name the lead or its shares, oldest first. Of one about several leads, what it says of this one.
-    pub fn entries(&self, lead: &str, now: Millis) -> Vec<EntryView> {
+    /// The ledger's entries that name the lead or its shares, oldest first.
+    pub fn entries(&self, now: Millis) -> Vec<EntryView> {
         let view = |(_, stream, at, kind, body, seq): &LedgerLine| {
             let body: BTreeMap<String, Value> =
                 serde_json::from_str::<Value>(body).ok().and_then(|v| serde_json::from_value(v["body"].clone()).ok()).unwrap_or_default();
-            let at_place = body.get("leads").and_then(Value::as_array).and_then(|leads| leads.iter().position(|id| id == lead));
-            let said = |value: &Value| match (at_place, value) {
-                (Some(nth), Value::Array(list)) => list.get(nth).map(text).unwrap_or_default(),
-                _ => text(value),
-            };
             EntryView {
                 when: When::new(*at, now),
                 stream: stream.clone(),
                 kind: kind.clone(),
                 seq: *seq,
-                parts: body.iter().map(|(name, value)| (plain(name), short(&said(value)))).collect(),
+                parts: body.iter().map(|(name, value)| (plain(name), short(&text(value)))).collect(),
             }
         };
         self.ledger.iter().map(view).collect()

@@ -107,11 +107,7 @@ impl World {
         leads::save_decisions(&mut tx, &json!([[decision, lead, change, outcome, plan.reason, null, body]]), at).await.expect("a decision");
         let row = json!([[change, (5000 + number).to_string(), 1 + number % 3, at - 180, outcome, plan.reason, lead, decision]]);
         leads::save_changes(&mut tx, "northwind-crm", "contact", &row, at).await.expect("a change");
-        let body = Body::new()
-            .ids("leads", ["lead-other", &lead])
-            .codes("outcomes", ["shared", &outcome])
-            .ids("decisions", ["decision-other", &decision]);
-        let mut entries = vec![("leads.decided", at, body)];
+        let mut entries = vec![("lead.decided", at, Body::new().id("lead", &lead).code("outcome", &outcome).id("decision", &decision))];
         if !plan.status.is_empty() {
             let first = if plan.status == "held" { "held" } else { "matched" };
             let hash = "b41e5f0c9a7d3e2148c6f0b7a5d9e3c1b41e5f0c9a7d3e2148c6f0b7a5d9e3c1";

@@ -138,7 +138,7 @@ async fn a_lead_is_explained_to_the_end() {
         "qualified",
         "said by recipient",
         "share.delivered",
-        "leads.decided",
+        "lead.decided",
         "not sealed yet",
     ] {
         assert!(shared.contains(told), "{told} is missing");
