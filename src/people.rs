@@ -58,8 +58,20 @@ impl Keys {
     pub async fn load(tx: &mut Tx, vault: &Vault, ids: impl IntoIterator<Item = &str>) -> Result<Self> {
         let wanted =
             Value::from(ids.into_iter().collect::<std::collections::BTreeSet<_>>().into_iter().map(|id| json!([id])).collect::<Vec<_>>());
+        Self::of(vault, people::lock(tx, &wanted).await?)
+    }
+
+    /// The same for the people of shares (`[[share], …]`).
+    ///
+    /// # Errors
+    /// As [`Keys::load`].
+    pub async fn of_shares(tx: &mut Tx, vault: &Vault, shares: &Value) -> Result<Self> {
+        Self::of(vault, people::lock_of_shares(tx, shares).await?)
+    }
+
+    fn of(vault: &Vault, locked: Vec<(String, Option<String>, Option<i64>)>) -> Result<Self> {
         let mut keys = Self::default();
-        for (id, wrapped, _) in people::lock(tx, &wanted).await? {
+        for (id, wrapped, _) in locked {
             if let Some(wrapped) = wrapped {
                 keys.add(vault, &id, &wrapped)?;
             }

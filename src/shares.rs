@@ -102,15 +102,16 @@ pub async fn tell_sharers(tx: &mut Tx, ctx: &Context, news: &[&Share]) -> Result
         return Ok(());
     }
     let ids = Value::from(news.iter().map(|share| json!([share.lead])).collect::<Vec<_>>());
-    let from: BTreeMap<String, leads::StoredLead> = leads::leads(tx, &ids).await?.into_iter().map(|l| (l.id.clone(), l)).collect();
+    let from: BTreeMap<String, (String, String)> =
+        leads::sources(tx, &ids).await?.into_iter().map(|(lead, connection, object)| (lead, (connection, object))).collect();
     let rules = ctx.rules();
     let rows: Vec<Value> = news
         .iter()
         .filter_map(|share| {
-            let lead = from.get(&share.lead)?;
+            let (connection, object) = from.get(&share.lead)?;
             // A mapping that names no field for news has nothing to write.
-            rules.mapping(&lead.connection, &lead.object).filter(|mapping| mapping.tells_back())?;
-            Some(json!([share.id, "back", lead.connection, lead.object, Lane::Status as i64]))
+            rules.mapping(connection, object).filter(|mapping| mapping.tells_back())?;
+            Some(json!([share.id, "back", connection, object, Lane::Status as i64]))
         })
         .collect();
     deliveries::want(tx, &Value::from(dedupe(rows)), ctx.clock.now()).await

@@ -37,9 +37,8 @@ struct Loaded {
 
 async fn load(tx: &mut Tx, ctx: &Context, line: &Line, claimed: &[Delivery]) -> Result<Loaded> {
     let ids = Value::from(claimed.iter().map(|d| json!([d.share])).collect::<Vec<_>>());
-    let found = shares::by_id(tx, &ids).await?;
-    let keys = Keys::load(tx, &ctx.vault, found.iter().map(|s| s.person.as_str())).await?;
-    // Read once more under the people's locks: one may have been taken back while we waited for them.
+    // First the people's locks: a share may be taken back while we wait for them.
+    let keys = Keys::of_shares(tx, &ctx.vault, &ids).await?;
     let found = shares::by_id(tx, &ids).await?;
     let people = Value::from(found.iter().map(|s| json!([s.person])).collect::<Vec<_>>());
     let remotes = shares::remote_by_person(tx, line.name(), &people).await?.into_iter().map(|r| (r.person.clone(), r)).collect();

@@ -121,6 +121,13 @@ pub async fn leads(tx: &mut Tx, ids: &Value) -> Result<Vec<StoredLead>> {
     Ok(tx.rows::<LeadRow>(LEADS, args![ids]).await?.into_iter().map(lead).collect())
 }
 
+const SOURCES: &str = "SELECT id, connection, object FROM leads WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
+
+/// Where leads (`[[id], …]`) came from: id, connection, object.
+pub async fn sources(tx: &mut Tx, ids: &Value) -> Result<Vec<(String, String, String)>> {
+    tx.rows(SOURCES, args![ids]).await
+}
+
 const OF_PEOPLE: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id FROM json_each(CAST($2 AS TEXT)))
   SELECT leads.id, leads.person, leads.connection, leads.object, leads.remote_id FROM item JOIN leads ON leads.person = item.id WHERE leads.partner = $1";
 

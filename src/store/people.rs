@@ -42,6 +42,14 @@ pub async fn lock(tx: &mut Tx, people: &Value) -> Result<Vec<(String, Option<Str
     tx.rows(LOCK, args![people]).await
 }
 
+const LOCK_OF_SHARES: &str = "SELECT id, data_key, erased_at FROM people
+  WHERE id IN (SELECT person FROM shares WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))) ORDER BY id {for_update}";
+
+/// Locks the people of shares (`[[share], …]`), as [`lock`] does.
+pub async fn lock_of_shares(tx: &mut Tx, shares: &Value) -> Result<Vec<(String, Option<String>, Option<i64>)>> {
+    tx.rows(LOCK_OF_SHARES, args![shares]).await
+}
+
 const KEYS: &str = "SELECT id, data_key FROM people WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
 
 /// Wrapped data keys of people (`[[id], …]`).

@@ -122,6 +122,36 @@ async fn no_statement_on_a_leads_way_reads_a_whole_table() {
     assert!(slow.is_empty(), "{}", slow.join("\n"));
 }
 
+// Breaks when PostgreSQL, which knows nothing of a table that has just grown, reads it whole for a batch: every batch did, until
+// the server came round to counting the rows.
+#[tokio::test]
+async fn a_batch_is_looked_up_in_a_table_that_the_server_never_counted() {
+    let db = Db::open(&super::support::postgres::database()).await.unwrap();
+    let Db::Postgres(pool) = &db else { panic!("a server") };
+    let mut server = pool.acquire().await.unwrap();
+    sqlx::raw_sql(
+        "ALTER TABLE records SET (autovacuum_enabled = false); ALTER TABLE dirty SET (autovacuum_enabled = false);
+         INSERT INTO records (connection, object, remote_id, version, content, state, seen_at)
+           SELECT 'c', 'Lead', CAST(n AS TEXT), '1', repeat('x', 64), 'live', 0 FROM generate_series(1, 20000) AS n;
+         INSERT INTO dirty (connection, object, remote_id, seq, done_seq, kind, raised_at, due, lease_until, claims)
+           SELECT 'c', 'Lead', CAST(n AS TEXT), 1, 0, 'changed', 0, 0, 0, 0 FROM generate_series(1, 20000) AS n",
+    )
+    .execute(&mut *server)
+    .await
+    .unwrap();
+    for (wanted, values) in [
+        ("leads.rs: RECORDS", "'c', 'Lead', '[[\"7\"]]'"),
+        ("dirty.rs: CLAIM", "'c', 'Lead', '[[\"7\"]]', 'lease', 5"),
+        ("dirty.rs: SNOOZE", "'c', 'Lead', '[[\"7\"]]', 'lease', 5, 0"),
+    ] {
+        let (_, sql) = statements().into_iter().find(|(name, _)| name == wanted).unwrap();
+        let explain = format!("DEALLOCATE ALL; PREPARE asked AS {}; EXPLAIN EXECUTE asked({values})", store::for_postgres(sql));
+        let rows = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut *server).await.unwrap_or_else(|e| panic!("{wanted}: {e}"));
+        let plan: Vec<String> = rows.iter().map(|row| sqlx::Row::get::<String, _>(row, 0)).collect();
+        assert!(!plan.iter().any(|line| line.contains("Seq Scan")), "{wanted}\n{}", plan.join("\n"));
+    }
+}
+
 /// Whether SQLite reads a table of ours from end to end, or reads a batch again for each row of one.
 fn walks(plan: &[String]) -> bool {
     let own = |step: &&String| {
