@@ -1,6 +1,6 @@
 //! A change that was taken in, and the one outcome that it ended in.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::context::Context;
 use crate::model::ChangeOutcome;
@@ -34,9 +34,10 @@ impl Change {
     }
 
     /// The row that is kept of it.
-    pub fn row(&self, ctx: &Context) -> Value {
+    pub fn row<'a>(&'a self, ctx: &Context) -> impl Serialize + 'a {
         // Ids of records that are not ours are not kept.
         let remote = if self.outcome == ChangeOutcome::Untracked { "" } else { &self.hint.remote_id };
-        json!([self.id_or(ctx), remote, self.hint.hints, self.hint.raised_at, self.outcome.word(), self.reason, self.lead, self.decision])
+        let (hint, outcome) = (&self.hint, self.outcome.word());
+        (self.id_or(ctx), remote, hint.hints, hint.raised_at, outcome, &self.reason, &self.lead, &self.decision)
     }
 }

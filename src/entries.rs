@@ -1,12 +1,10 @@
 //! Ledger entries, gathered while a transaction works and written with it.
 
-use serde_json::{Value, json};
-
 use crate::context::Context;
 use crate::errors::Result;
 use crate::ledger::{Body, Entry, Stream};
 use crate::model::decision::Decision;
-use crate::store::{Tx, ledger};
+use crate::store::{Rows, Tx, ledger};
 
 /// Ledger entries of one transaction.
 #[derive(Default)]
@@ -43,11 +41,11 @@ impl Entries {
     /// Writes the entries with the work that they record.
     pub async fn write(self, tx: &mut Tx, ctx: &Context) -> Result<()> {
         let now = ctx.clock.now();
-        let mut rows = Vec::new();
+        let mut rows = Rows::default();
         for (stream, kind, body) in self.0 {
             let entry = Entry::new(&ctx.clock.id(), &stream, now, kind, body)?;
-            rows.push(json!([entry.id, entry.stream, entry.kind, entry.text]));
+            rows.push((entry.id, entry.stream, entry.kind, entry.text))?;
         }
-        ledger::add(tx, Value::from(rows), now).await
+        ledger::add(tx, rows, now).await
     }
 }

@@ -14,8 +14,6 @@
 
 use std::sync::atomic::Ordering;
 
-use serde_json::Value;
-
 use crate::change::Change;
 use crate::clock::Millis;
 use crate::context::Context;
@@ -30,7 +28,7 @@ use crate::model::ChangeOutcome;
 use crate::points;
 use crate::rules::Rules;
 use crate::store::dirty::{self, Dirty};
-use crate::store::{Db, claims, connections, inbox, leads, loads};
+use crate::store::{Db, Rows, claims, connections, inbox, leads, loads};
 
 /// Batches of hints that a turn works on at the same time: while one waits for its vendor or the store, another is decided about.
 const BATCHES: usize = 2;
@@ -50,7 +48,7 @@ pub async fn turn(ctx: &Context, line: &Line) -> Result<bool> {
         let from = connections::one(&ctx.db, line.name()).await?.and_then(|c| c.share_from).unwrap_or_else(|| ctx.clock.now());
         worked |= intake::poll::poll(ctx, line, mapping.object(), mapping.selection(), from).await?;
         let braked = braked(ctx, line).await?;
-        let taken = (0..BATCHES).map(|_| take_in(ctx, &rules, line, mapping, braked));
+        let taken = (0..BATCHES).map(|_| Box::pin(take_in(ctx, &rules, line, mapping, braked)));
         for taken in ctx.transport.together(taken).await {
             worked |= taken?;
         }
@@ -160,8 +158,11 @@ async fn keep(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, batc
     points::at("changes.decided").await;
     let finished: Vec<&Dirty> = changes.iter().map(|c| &c.hint).collect();
     dirty::finish(&mut tx, line.name(), mapping.object(), &batch.lease, &finished, now).await?;
-    let rows = Value::from(changes.iter().map(|c| c.row(ctx)).collect::<Vec<_>>());
-    leads::save_changes(&mut tx, line.name(), mapping.object(), &rows, now).await?;
+    let mut rows = Rows::default();
+    for change in &changes {
+        rows.push(change.row(ctx))?;
+    }
+    leads::save_changes(&mut tx, line.name(), mapping.object(), rows, now).await?;
     entries.write(&mut tx, ctx).await?;
     points::at("changes.written").await;
     tx.commit().await?;

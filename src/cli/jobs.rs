@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::open;
+use super::{open, watch};
 use crate::clock::{Clock, rfc3339};
 use crate::config::Config;
 use crate::errors::{Error, Result};
@@ -13,6 +13,8 @@ use crate::store::{Db, connections, deliveries, replicas};
 pub enum Command {
     /// Lists deliveries that failed or wait, the replicas at work, and whose each connection is.
     List,
+    /// Shows how what waits goes down, with a bar for each connection, until nothing does.
+    Watch,
     /// Tries failed deliveries again, now.
     Retry {
         /// The share; without one, every failed delivery.
@@ -52,6 +54,7 @@ pub async fn run(command: Command, config: &Config, json: bool) -> Result<bool> 
             }
             list_replicas(&db, &live, &owned).await
         }
+        Command::Watch => watch::run(&db, json).await,
         Command::Retry { share } => {
             let now = Clock::system().now();
             let mut tx = db.begin().await?;

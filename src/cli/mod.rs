@@ -19,6 +19,7 @@ mod run;
 mod sandbox;
 mod simulate;
 mod suppress;
+mod watch;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -27,7 +27,7 @@ use crate::standing::Stands;
 use crate::store::deliveries::Lane;
 use crate::store::dirty::Dirty;
 use crate::store::shares::{self, Share};
-use crate::store::{Arg, Tx, deliveries, leads, loads, people as people_store, verdicts};
+use crate::store::{Arg, Rows, Tx, deliveries, leads, loads, people as people_store, verdicts};
 use crate::vault::Aad;
 
 /// Leads worked on at a stretch.
@@ -107,11 +107,12 @@ pub async fn judge<'a>(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapp
     let shared = running(&mut look, &incoming).await?.into_keys().collect();
     drop(look);
     let seal = |item: &Incoming<'_>| whose.keys.seal(&ctx.clock, &item.person, people::lead_place(&item.id), &item.lead);
-    let leads: Result<Vec<Value>> =
-        incoming.iter().map(|item| Ok(json!([item.id, item.person, item.record.id, mapping.hash(), seal(item)?]))).collect();
-    let leads = Arg::from(Value::from(leads?));
+    let mut leads = Rows::default();
+    for item in &incoming {
+        leads.push((&item.id, &item.person, &item.record.id, mapping.hash(), seal(item)?))?;
+    }
     let made = make(ctx, rules, line, &incoming, &whose.keys, stands.clone(), &shared).await?;
-    Ok(Judged { others, incoming, whose, stands, shared, leads, made })
+    Ok(Judged { others, incoming, whose, stands, shared, leads: leads.into(), made })
 }
 
 /// Finds the person behind each lead, or makes one.
@@ -212,7 +213,7 @@ async fn make(
     shared: &BTreeSet<String>,
 ) -> Result<Made> {
     let now = ctx.clock.now();
-    let (mut changes, mut decisions, mut verdicts) = (Vec::new(), Vec::new(), Wordings::default());
+    let (mut changes, mut decisions, mut verdicts) = (Vec::new(), Rows::default(), Wordings::default());
     let (mut new, mut entries) = (NewShares::default(), Entries::default());
     for (nth, item) in incoming.iter().enumerate() {
         let_others(nth).await;
@@ -266,10 +267,10 @@ async fn make(
         entries.decided(&decision, &decision_id, &item.id)?;
         let inputs_text = keys.seal(&ctx.clock, &item.person, Aad::new("decisions", &decision_id, "inputs"), &facts)?;
         let body = verdicts.fold(&decision)?;
-        decisions.push(json!([decision_id, item.id, change.id_or(ctx), decision.outcome.word(), decision.reason, inputs_text, body]));
+        decisions.push((&decision_id, &item.id, change.id_or(ctx), decision.outcome.word(), &decision.reason, inputs_text, body))?;
         changes.push(change);
     }
-    Ok(Made { changes, decisions: Value::from(decisions).into(), verdicts: verdicts.rows().into(), shares: new.rows(), entries })
+    Ok(Made { changes, decisions: decisions.into(), verdicts: verdicts.rows().into(), shares: new.rows()?, entries })
 }
 
 impl Judged<'_> {
@@ -343,12 +344,12 @@ impl Judged<'_> {
 /// Rows of the shares that a batch makes.
 #[derive(Default)]
 struct NewShares {
-    claims: Vec<(String, String, String)>,
-    remotes: Vec<Value>,
-    shares: Vec<Value>,
-    events: Vec<Value>,
-    deliveries: Vec<Value>,
-    consents: Vec<Value>,
+    claims: Vec<(&'static str, String, String)>,
+    remotes: Rows,
+    shares: Rows,
+    events: Rows,
+    deliveries: Rows,
+    consents: Rows,
     given: BTreeMap<(String, String), i64>,
 }
 
@@ -369,29 +370,30 @@ impl NewShares {
     ) -> Result<()> {
         let identity = item.hashes.identity_key.clone().unwrap_or_else(|| format!("person:{}", item.person));
         let marker = ctx.vault.markers.make(to.name(), &identity);
-        self.claims.push(("person_recipient".into(), format!("{}|{}", item.person, verdict.recipient), share.to_owned()));
-        self.remotes.push(json!([to.name(), item.person, to_mapping.object(), marker]));
-        self.shares.push(json!([
+        self.claims.push(("person_recipient", format!("{}|{}", item.person, verdict.recipient), share.to_owned()));
+        let (connection, object) = (to.name(), to_mapping.object());
+        self.remotes.push((connection, &item.person, object, marker))?;
+        self.shares.push((
             share,
-            item.person,
-            item.id,
+            &item.person,
+            &item.id,
             source,
-            verdict.recipient,
-            verdict.agreement,
-            verdict.terms,
+            &verdict.recipient,
+            &verdict.agreement,
+            &verdict.terms,
             decision,
-            to.name(),
-            to_mapping.object(),
-            "matched"
-        ]));
-        self.events.push(json!([share, "matched", "new", Value::Null, Value::Null, ctx.clock.id(), "decision"]));
-        self.deliveries.push(json!([share, "out", to.name(), to_mapping.object(), Lane::NewLeads as i64]));
+            connection,
+            object,
+            "matched",
+        ))?;
+        self.events.push((share, "matched", "new", (), (), ctx.clock.id(), "decision"))?;
+        self.deliveries.push((share, "out", connection, object, Lane::NewLeads as i64))?;
         *self.given.entry((verdict.recipient.clone(), verdict.agreement.clone())).or_default() += 1;
         if !verdict.consents.is_empty() {
             let permits: Vec<_> = verdict.consents.iter().map(|consent| (&consent.purpose, consent.channel)).collect();
             let permits = serde_json::to_string(&permits).map_err(|_| Error::Unreadable { what: "permissions".into() })?;
             let proof = keys.seal(&ctx.clock, &item.person, people::proof_place(share), &verdict.consents)?;
-            self.consents.push(json!([share, permits, proof]));
+            self.consents.push((share, permits, proof))?;
         }
         let body = Body::new()
             .id("share", share)
@@ -403,19 +405,23 @@ impl NewShares {
     }
 
     /// As they are written; `None` without any.
-    fn rows(mut self) -> Option<NewRows> {
+    fn rows(mut self) -> Result<Option<NewRows>> {
         // In one order everywhere, so that two deciders never wait for each other.
         self.claims.sort();
-        (!self.shares.is_empty()).then(|| NewRows {
-            count: self.shares.len() as i64,
-            claims: Value::from(self.claims.iter().map(|(kind, claim, share)| json!([kind, claim, share])).collect::<Vec<_>>()).into(),
-            remotes: Value::from(self.remotes).into(),
-            shares: Value::from(self.shares).into(),
-            events: Value::from(self.events).into(),
-            deliveries: Value::from(self.deliveries).into(),
-            consents: Value::from(self.consents).into(),
+        let mut claims = Rows::default();
+        for claim in &self.claims {
+            claims.push(claim)?;
+        }
+        Ok((!self.claims.is_empty()).then(|| NewRows {
+            count: self.claims.len() as i64,
+            claims: claims.into(),
+            remotes: self.remotes.into(),
+            shares: self.shares.into(),
+            events: self.events.into(),
+            deliveries: self.deliveries.into(),
+            consents: self.consents.into(),
             given: self.given,
-        })
+        }))
     }
 }
 

@@ -176,6 +176,7 @@ pub async fn claim(
 }
 
 const FINISH: &str = "DELETE FROM dirty WHERE connection = $1 AND object = $2 AND lease = $4
+  AND remote_id IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT)))
   AND (remote_id, seq) IN (SELECT value ->> 0, CAST(value ->> 1 AS BIGINT) FROM json_each(CAST($3 AS TEXT)))";
 const FINISH_RAISED: &str =
     "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id, CAST(value ->> 1 AS BIGINT) AS seq FROM json_each(CAST($3 AS TEXT)))

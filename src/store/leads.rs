@@ -180,8 +180,8 @@ const SAVE_CHANGES: &str = "INSERT INTO changes (id, connection, object, remote_
   FROM json_each(CAST($3 AS TEXT))";
 
 /// Saves how changes ended (`[[id, remote id, hints, taken at, outcome, reason, lead, decision], …]`).
-pub async fn save_changes(tx: &mut Tx, connection: &str, object: &str, rows: &Value, now: Millis) -> Result<()> {
-    tx.put(SAVE_CHANGES, args![connection, object, rows, now]).await
+pub async fn save_changes(tx: &mut Tx, connection: &str, object: &str, rows: impl Into<Arg>, now: Millis) -> Result<()> {
+    tx.put(SAVE_CHANGES, args![connection, object, rows.into(), now]).await
 }
 
 const OUTCOMES: &str = "SELECT outcome, COUNT(*), CAST(SUM(hints - 1) AS BIGINT) FROM changes GROUP BY outcome ORDER BY outcome";

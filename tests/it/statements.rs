@@ -142,6 +142,7 @@ async fn a_batch_is_looked_up_in_a_table_that_the_server_never_counted() {
     for (wanted, values) in [
         ("leads.rs: RECORDS", "'c', 'Lead', '[[\"7\"]]'"),
         ("dirty.rs: CLAIM", "'c', 'Lead', '[[\"7\"]]', 'lease', 5"),
+        ("dirty.rs: FINISH", "'c', 'Lead', '[[\"7\", 1]]', 'lease'"),
         ("dirty.rs: SNOOZE", "'c', 'Lead', '[[\"7\"]]', 'lease', 5, 0"),
     ] {
         let (_, sql) = statements().into_iter().find(|(name, _)| name == wanted).unwrap();

@@ -188,7 +188,9 @@ async fn lists_go_on_to_the_last_row() {
         rows.push(serde_json::json!([format!("change-{n:03}"), format!("r{n:03}"), 1, 0, outcome, "", null, null]));
     }
     let mut tx = world.ctx.db.begin().await.expect("a transaction");
-    crate::store::leads::save_changes(&mut tx, "northwind-crm", "contact", &rows.into(), super::NOW).await.expect("changes");
+    crate::store::leads::save_changes(&mut tx, "northwind-crm", "contact", serde_json::Value::from(rows), super::NOW)
+        .await
+        .expect("changes");
     tx.commit().await.expect("commits");
     for (outcome, expected) in [("", 120), ("shared", 60)] {
         let (mut path, mut seen) = (format!("/changes?outcome={outcome}"), std::collections::BTreeSet::new());
