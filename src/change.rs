@@ -19,13 +19,15 @@ pub struct Change {
     pub lead: Option<String>,
     /// The decision.
     pub decision: Option<String>,
+    /// Only we wanted it looked at, and it ended as before: the hint is finished, and nothing is kept of it.
+    pub quiet: bool,
     id: std::sync::OnceLock<String>,
 }
 
 impl Change {
     /// A change that ended.
     pub fn new(hint: &Dirty, outcome: ChangeOutcome, reason: impl Into<String>, lead: Option<String>) -> Self {
-        Self { hint: hint.clone(), outcome, reason: reason.into(), lead, decision: None, id: std::sync::OnceLock::new() }
+        Self { hint: hint.clone(), outcome, reason: reason.into(), lead, decision: None, quiet: false, id: std::sync::OnceLock::new() }
     }
 
     /// Its id, made when first asked for.

@@ -369,6 +369,10 @@ pub async fn reload(ctx: &Context, config: &Config) -> Result<Vec<Diagnostic>> {
     }
     expect_polls(&ctx.db, &published.rules).await?;
     ctx.set_rules(published.rules);
+    if !published.changed.is_empty() {
+        // What waited for an edit need not wait for the next poll.
+        ctx.wake.these(ctx.lines.keys().cloned());
+    }
     Ok(published.diagnostics)
 }
 

@@ -46,7 +46,7 @@
 //! The stages, and what they share:
 //!
 //! - [`standing`], [`change`], [`entries`], [`shares`]: the facts of a decision, a change's outcome, ledger entries, moving a share.
-//! - [`intake`]: webhooks and polls raise hints; records are read, decided and kept.
+//! - [`intake`]: webhooks, polls and waits that ended raise hints; records are read, decided and kept.
 //! - [`delivery`]: one share into its recipient's system, and its news into the sharer's.
 //! - [`follow`]: what became of a share, from what its record now says.
 //! - [`pipeline`]: calls the stages in order, and alone does.
@@ -68,7 +68,8 @@
 //!    however often it is hinted at. A poll's cursor is saved with the hints it raised.
 //! 2. **Read.** The record is read from the vendor. Ours (delivered by us) goes to *follow*, a source's goes on.
 //! 3. **Map and decide.** The record becomes a lead, or ends as invalid or quarantined. Gates and ranking answer for every
-//!    possible recipient; decision, shares and outcomes are kept in the transaction that ends the hint.
+//!    possible recipient; decision, shares and outcomes are kept in the transaction that ends the hint. Where only what passes
+//!    stood against it (a full cap, an agreement not in force yet), a hint of our own is raised when it has passed.
 //! 4. **Deliver.** A share's row says which version is wanted. A worker claims it, checks the gates again and commits
 //!    the intent under the person's lock, and only then writes. After an unknown outcome it looks before it writes again,
 //!    or writes by the vendor's unique key.

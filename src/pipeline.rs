@@ -3,7 +3,8 @@
 //! ```text
 //! webhook ─┐                                ┌─ a source's record ── map ── decide ── keep ─┐
 //!          ├─ hint ── read from the vendor ─┤                                               ├─ shares, deliveries
-//! poll ────┘                                └─ our record there ── follow ──────── keep ───┘
+//! poll ────┤                                └─ our record there ── follow ──────── keep ───┘
+//! wait ────┘
 //!
 //! delivery out:  claim ── gates again, intent ── send ── finish     (to the recipient)
 //! delivery back: claim ── what changed, intent ── send ── finish    (news to the sharer)
@@ -48,6 +49,9 @@ pub async fn turn(ctx: &Context, line: &Line) -> Result<bool> {
         let from = connections::one(&ctx.db, line.name()).await?.and_then(|c| c.share_from).unwrap_or_else(|| ctx.clock.now());
         worked |= intake::poll::poll(ctx, line, mapping.object(), mapping.selection(), from).await?;
         let braked = braked(ctx, line).await?;
+        if line.role().shares() && !braked {
+            worked |= intake::waits::raise(ctx, &rules, line, mapping).await?;
+        }
         let taken = (0..BATCHES).map(|_| Box::pin(take_in(ctx, &rules, line, mapping, braked)));
         for taken in ctx.transport.together(taken).await {
             worked |= taken?;
@@ -158,6 +162,7 @@ async fn keep(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, batc
     points::at("changes.decided").await;
     let finished: Vec<&Dirty> = changes.iter().map(|c| &c.hint).collect();
     dirty::finish(&mut tx, line.name(), mapping.object(), &batch.lease, &finished, now).await?;
+    changes.retain(|change| !change.quiet);
     let mut rows = Rows::default();
     for change in &changes {
         rows.push(change.row(ctx))?;

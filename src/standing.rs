@@ -86,6 +86,11 @@ impl Stands {
         (partner.map(|p| p.load).unwrap_or_default(), under.unwrap_or_default())
     }
 
+    /// Whether one of the partners that were asked for is paused.
+    pub fn paused(&self, partner: &str) -> bool {
+        self.partners.get(partner).is_some_and(|p| p.paused)
+    }
+
     /// Notes a share that this batch makes, so that its next lead sees it.
     pub fn add(&mut self, person: &str, share_id: &str, source: &str, recipient: &str, agreement: &str, since: Millis) {
         let share = ExistingShare {

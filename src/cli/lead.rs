@@ -8,9 +8,11 @@ use crate::config::Config;
 use crate::decide;
 use crate::errors::{Error, Result};
 use crate::model::decision::Decision;
-use crate::model::reason_words;
+use crate::model::{Waiting, reason_words};
+use crate::program::Program;
+use crate::publish;
 use crate::store::views::{self, Before};
-use crate::store::{Db, leads};
+use crate::store::{Db, leads, waits};
 use crate::vault::Identity;
 
 /// What can be done with leads.
@@ -84,6 +86,8 @@ async fn show(db: &Db, config: &Config, wanted: &str, json: bool) -> Result<bool
     let deliveries = views::deliveries_of(db, &lead.id).await?;
     let attempts = views::attempts_of(db, &lead.id).await?;
     let consents = views::consents_of(db, &lead.id).await?;
+    let rules = publish::in_force(db).await?;
+    let waits = waits_of(db, &lead.remote_id, Some((&lead.connection, &lead.object))).await?;
     if json {
         let decided: Vec<Value> = decisions
             .iter()
@@ -101,9 +105,11 @@ async fn show(db: &Db, config: &Config, wanted: &str, json: bool) -> Result<bool
             .iter()
             .map(|c| json!({ "at": rfc3339(c.ended_at), "outcome": c.outcome, "reason": c.reason, "hints": c.hints }))
             .collect();
+        let waiting: Vec<Value> =
+            waits.iter().map(|w| json!({ "for": w.what.word(), "since": rfc3339(w.since), "told": told(&rules.program, w) })).collect();
         out!(
             "{}",
-            json!({ "lead": lead.id, "source": lead.partner, "connection": lead.connection, "record": lead.remote_id, "changes": taken, "decisions": decided, "events": moved, "deliveries": ways })
+            json!({ "lead": lead.id, "source": lead.partner, "connection": lead.connection, "record": lead.remote_id, "changes": taken, "decisions": decided, "events": moved, "deliveries": ways, "waits": waiting })
         );
         return Ok(true);
     }
@@ -121,6 +127,9 @@ async fn show(db: &Db, config: &Config, wanted: &str, json: bool) -> Result<bool
     for c in changes.iter().rev() {
         let folded = if c.hints > 1 { format!(" ({} hints)", c.hints) } else { String::new() };
         out!("  {}  {:<11} {}{folded}", at(c.ended_at), c.outcome, reason_words(&c.reason));
+    }
+    for w in &waits {
+        out!("\nIt {}, since {}", told(&rules.program, w), at(w.since));
     }
     for d in decisions.iter().take(3) {
         out!("\nDecided {}", at(d.1));
@@ -174,7 +183,23 @@ async fn refused_before_it_was_one(db: &Db, record: &str) -> Result<bool> {
     for c in changes {
         out!("  {}  {}: {:<11} {}", at(c.ended_at), c.connection, c.outcome, reason_words(&c.reason));
     }
+    let rules = publish::in_force(db).await?;
+    for w in waits_of(db, record, None).await? {
+        out!("It {}, since {}", told(&rules.program, &w), at(w.since));
+    }
     Ok(true)
+}
+
+/// What a record waits for, on one connection and object or on any.
+async fn waits_of(db: &Db, record: &str, on: Option<(&str, &str)>) -> Result<Vec<Waiting>> {
+    let rows = waits::of_record(db, record).await?.into_iter();
+    let rows = rows.filter(|row| on.is_none_or(|on| on == (row.0.as_str(), row.1.as_str())));
+    Ok(rows.filter_map(|(_, _, what, since, look_at)| Waiting::read(&what, since, look_at)).collect())
+}
+
+fn told(program: &Program, waiting: &Waiting) -> String {
+    let now = Clock::system().now();
+    waiting.told(now, |agreement| program.begins(agreement, now))
 }
 
 fn at(time: Millis) -> String {

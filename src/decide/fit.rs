@@ -155,18 +155,31 @@ fn silent(case: &Case<'_>) -> bool {
 
 /// Whether a recipient has room for `count` leads more, over all agreements and under this one, beside the load that it has.
 pub fn has_room(program: &Program, agreement: &str, all: (Load, i64), under: (Load, i64)) -> bool {
-    let Some(entry) = program.agreements.get(agreement) else { return true };
+    caps(program, agreement, all.0, under.0).into_iter().all(|(cap, used, over_all)| {
+        let more = if over_all { all.1 } else { under.1 };
+        cap.is_none_or(|cap| i64::from(used) + more <= i64::from(cap))
+    })
+}
+
+/// For how many leads more a recipient has room, over all agreements and under this one.
+pub fn room(program: &Program, agreement: &str, all: Load, under: Load) -> usize {
+    let caps = caps(program, agreement, all, under).into_iter();
+    caps.filter_map(|(cap, used, _)| Some(cap?.saturating_sub(used) as usize)).min().unwrap_or(usize::MAX)
+}
+
+/// Every cap, what is used of it, and whether it counts over all agreements. What is gone has none.
+fn caps(program: &Program, agreement: &str, all: Load, under: Load) -> Vec<(Option<u32>, u32, bool)> {
+    let Some(entry) = program.agreements.get(agreement) else { return Vec::new() };
     let agreed = entry.agreement.operations.capacity.as_ref();
     let partner = program.partners.get(entry.recipient()).map(|p| &p.value.capacity);
-    let caps = [
-        (agreed.and_then(|c| c.open), under.0.open, under.1),
-        (agreed.and_then(|c| c.day), under.0.day, under.1),
-        (agreed.and_then(|c| c.month), under.0.month, under.1),
-        (partner.and_then(|c| c.open), all.0.open, all.1),
-        (partner.and_then(|c| c.day), all.0.day, all.1),
-        (partner.and_then(|c| c.month), all.0.month, all.1),
-    ];
-    caps.into_iter().all(|(cap, used, more)| cap.is_none_or(|cap| i64::from(used) + more <= i64::from(cap)))
+    vec![
+        (agreed.and_then(|c| c.open), under.open, false),
+        (agreed.and_then(|c| c.day), under.day, false),
+        (agreed.and_then(|c| c.month), under.month, false),
+        (partner.and_then(|c| c.open), all.open, true),
+        (partner.and_then(|c| c.day), all.day, true),
+        (partner.and_then(|c| c.month), all.month, true),
+    ]
 }
 
 /// The cap that leaves no room, with its clause.

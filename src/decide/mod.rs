@@ -21,10 +21,12 @@ mod gates;
 mod rank;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 pub use explain::explain;
-pub use fit::has_room;
+pub use fit::{has_room, room};
 use gates::Case;
+pub use waits::waits;
 
 /// Names the rules by which a decision was made; it changes when the same inputs could be judged otherwise.
 pub const ENGINE: &str = "leadshare-decide 1";

@@ -5,6 +5,7 @@ mod choose;
 mod consent;
 mod gates;
 mod leaving;
+mod waits;
 
 use super::*;
 use crate::clock::{DAY, HOUR};

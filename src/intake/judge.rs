@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::keep::{Sorted, Sorting};
 use super::noes::Again;
+use super::waits::{self, Renewed, Waited};
 use super::wordings::Wordings;
 use crate::change::Change;
 use crate::clock::Millis;
@@ -18,7 +19,7 @@ use crate::errors::{Error, Result};
 use crate::http::line::Line;
 use crate::ledger::Body;
 use crate::mapping::Mapping;
-use crate::model::decision::{Verdict, VerdictOutcome};
+use crate::model::decision::{Decision, Verdict, VerdictOutcome};
 use crate::model::{ChangeOutcome, Lead};
 use crate::people::{self, Hashes, Keys};
 use crate::rules::Rules;
@@ -50,6 +51,11 @@ struct Incoming<'a> {
     id: String,
     person: String,
     is_new: bool,
+    waited: Waited,
+    /// Whether it is as it was when it was last decided about, and is looked at again for what it waited for.
+    same: bool,
+    /// What was decided then.
+    before: Option<Decision>,
 }
 
 /// A batch that was judged, and what it was judged on.
@@ -82,6 +88,7 @@ struct Made {
     verdicts: Arg,
     shares: Option<NewRows>,
     entries: Entries,
+    waits: Renewed,
 }
 
 /// Decides about what was sorted, without holding anything.
@@ -90,16 +97,22 @@ struct Made {
 /// The store's, and unreadable data.
 pub async fn judge<'a>(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, sorted: Vec<Sorting<'a>>) -> Result<Judged<'a>> {
     let (mut incoming, mut others) = (Vec::new(), Vec::new());
-    for Sorting { hint, record, known, sorted } in sorted {
+    for Sorting { hint, record, known, waited, sorted } in sorted {
         match sorted {
             Sorted::Lead(lead, hashes, content) => {
+                let same = known.as_ref().is_some_and(|k| k.2 == content && k.4 == "live");
                 let lead_id = known.and_then(|k| k.3);
                 let is_new = lead_id.is_none();
                 let id = lead_id.unwrap_or_else(|| ctx.clock.id());
-                incoming.push(Incoming { hint, record, lead: *lead, hashes: *hashes, content, id, person: String::new(), is_new });
+                let (lead, hashes, person) = (*lead, *hashes, String::new());
+                incoming.push(Incoming { hint, record, lead, hashes, content, id, person, is_new, waited, same, before: None });
             }
-            sorted => others.push(Sorting { hint, record, known, sorted }),
+            sorted => others.push(Sorting { hint, record, known, waited, sorted }),
         }
+    }
+    let mut before = waits::decided(&ctx.db, incoming.iter().filter(|i| i.same).map(|i| i.id.as_str())).await?;
+    for item in &mut incoming {
+        item.before = before.remove(&item.id);
     }
     let mut look = ctx.db.reading().await?;
     let whose = whose(&mut look, ctx, &mut incoming).await?;
@@ -108,7 +121,7 @@ pub async fn judge<'a>(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapp
     drop(look);
     let seal = |item: &Incoming<'_>| whose.keys.seal(&ctx.clock, &item.person, people::lead_place(&item.id), &item.lead);
     let mut leads = Rows::default();
-    for item in &incoming {
+    for item in incoming.iter().filter(|item| !item.same) {
         leads.push((&item.id, &item.person, &item.record.id, mapping.hash(), seal(item)?))?;
     }
     let made = make(ctx, rules, line, &incoming, &whose.keys, stands.clone(), &shared).await?;
@@ -215,10 +228,13 @@ async fn make(
     let now = ctx.clock.now();
     let (mut changes, mut decisions, mut verdicts) = (Vec::new(), Rows::default(), Wordings::default());
     let (mut new, mut entries) = (NewShares::default(), Entries::default());
+    let mut renewed = Renewed::default();
     for (nth, item) in incoming.iter().enumerate() {
         let_others(nth).await;
         let facts = standing.facts(ctx, line.partner(), &item.lead, &item.hashes, &item.person, None);
-        let mut decision = decide::decide(&decide::Inputs { program: &rules.program, facts: &facts });
+        let inputs = decide::Inputs { program: &rules.program, facts: &facts };
+        let mut decision = decide::decide(&inputs);
+        renewed.add(&item.record.id, &item.waited, item.same, waits::after(ctx, rules, line, &inputs, &decision), now);
         let has = |recipient: &str| facts.standing.shares.iter().any(|s| s.recipient == recipient && s.is_live());
         let more =
             |v: &Verdict| v.outcome == VerdictOutcome::Shared && !has(&v.recipient) && rules.receiving(&ctx.lines, &v.recipient).is_some();
@@ -264,13 +280,17 @@ async fn make(
                 decision.outcome = ChangeOutcome::Held;
             }
         }
+        if went == 0 && item.before.as_ref().is_some_and(|before| before.says_the_same(&decision)) {
+            continue;
+        }
         entries.decided(&decision, &decision_id, &item.id)?;
         let inputs_text = keys.seal(&ctx.clock, &item.person, Aad::new("decisions", &decision_id, "inputs"), &facts)?;
         let body = verdicts.fold(&decision)?;
         decisions.push((&decision_id, &item.id, change.id_or(ctx), decision.outcome.word(), &decision.reason, inputs_text, body))?;
         changes.push(change);
     }
-    Ok(Made { changes, decisions: decisions.into(), verdicts: verdicts.rows().into(), shares: new.rows()?, entries })
+    let (decisions, verdicts) = (decisions.into(), verdicts.rows().into());
+    Ok(Made { changes, decisions, verdicts, shares: new.rows()?, entries, waits: renewed })
 }
 
 impl Judged<'_> {
@@ -315,6 +335,14 @@ impl Judged<'_> {
         let decided: BTreeSet<String> = changes.iter().filter_map(|change| change.lead.clone()).collect();
         for item in &incoming {
             records.push(json!([item.record.id, item.record.version, item.content, item.id, "live"]));
+            if item.same {
+                if !decided.contains(&item.id) {
+                    let mut change = Change::new(item.hint, ChangeOutcome::Unchanged, "nothing_that_we_map", Some(item.id.clone()));
+                    change.quiet = item.hint.kind == "look";
+                    changes.push(change);
+                }
+                continue;
+            }
             let Some(shares) = running.get(&item.id) else { continue };
             // Already shared: its copies follow, or are taken back when a gate no longer holds.
             let mut outcome = (ChangeOutcome::Updated, "copies_follow".to_owned());
@@ -335,6 +363,7 @@ impl Judged<'_> {
         if let Some(new) = made.shares {
             new.keep(tx, line.partner(), now).await?;
         }
+        made.waits.keep(tx, line, mapping).await?;
         entries.append(made.entries);
         followed.keep(tx, ctx, entries).await?;
         Ok(changes)

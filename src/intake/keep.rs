@@ -1,7 +1,7 @@
 //! Sorts what was read from a source, and keeps it: records, leads, decisions, shares and the changes' outcomes, in the
 //! transaction that also finishes the hints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use leadshare_connectors::sdk::{Record, State};
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::judge::{self, Judged};
 use super::noes::{self, No};
 use super::read::Batch;
+use super::waits::{self, Renewed, Waited};
 use crate::change::Change;
 use crate::clock::{Millis, SECOND};
 use crate::context::Context;
@@ -16,7 +17,7 @@ use crate::entries::Entries;
 use crate::errors::Result;
 use crate::http::line::Line;
 use crate::mapping::{FieldProblem, Mapped, Mapping};
-use crate::model::{ChangeOutcome, Lead};
+use crate::model::{ChangeOutcome, Lead, Wait};
 use crate::people::{self, Hashes};
 use crate::rules::Rules;
 use crate::store::dirty::{self, Dirty, Raise};
@@ -30,6 +31,7 @@ pub struct Sorting<'a> {
     pub(super) hint: &'a Dirty,
     pub(super) record: &'a Record,
     pub(super) known: Option<KnownRecord>,
+    pub(super) waited: Waited,
     pub(super) sorted: Sorted,
 }
 
@@ -44,11 +46,16 @@ pub async fn sort<'a>(ctx: &Context, line: &Line, mapping: &Mapping, batch: &'a 
     let ids = Value::from(batch.source.iter().map(|(d, _)| json!([d.remote_id])).collect::<Vec<_>>());
     let known = leads::known(&ctx.db, line.name(), mapping.object(), &ids).await?;
     let mut known: BTreeMap<String, KnownRecord> = known.into_iter().map(|r| (r.0.clone(), r)).collect();
+    let mut waiting = waits::of(ctx, line, mapping, &ids).await?;
     let mut read = Vec::with_capacity(batch.source.len());
     for (hint, record) in &batch.source {
         let known = known.remove(&record.id);
-        let sorted = sort_out(ctx, line, mapping, batch.share_from, hint, record, known.as_ref());
-        read.push(Sorting { hint, record, known, sorted });
+        let waited = waiting.remove(&record.id).unwrap_or_default();
+        // What it waited for has passed: it is decided about though it is as it was.
+        let forgotten =
+            known.clone().filter(|_| waited.looked_at()).map(|known| (known.0, known.1, String::new(), known.3, known.4, known.5));
+        let sorted = sort_out(ctx, line, mapping, batch.share_from, hint, record, forgotten.as_ref().or(known.as_ref()));
+        read.push(Sorting { hint, record, known, waited, sorted });
         judge::let_others(read.len()).await;
     }
     Ok(read)
@@ -78,7 +85,8 @@ pub async fn keep(
     let merged = leads::merged_into(tx, line.name(), mapping.object(), &ids).await?.into_iter();
     let no = |into: &str| judged.read().find(|(_, record)| record.id == into).and_then(|(hint, record)| No::of(mapping, hint, record));
     let mut noes: BTreeMap<String, No> = merged.filter_map(|(into, lead)| Some((lead, no(&into)?))).collect();
-    for Sorting { hint, record, known, sorted } in &judged.others {
+    let mut renewed = Renewed::default();
+    for Sorting { hint, record, known, waited, sorted } in &judged.others {
         let known = known.as_ref();
         match sorted {
             // It is among those that were judged.
@@ -97,6 +105,19 @@ pub async fn keep(
                     let content = known.map_or("", |k| k.2.as_str());
                     records.push(json!([record.id, record.version, content, Value::Null, if gone { "gone" } else { "live" }]));
                 }
+                match outcome {
+                    ChangeOutcome::Unchanged | ChangeOutcome::Echo => {}
+                    ChangeOutcome::Invalid | ChangeOutcome::Quarantined => {
+                        renewed.add(
+                            &record.id,
+                            waited,
+                            waited.looked_at(),
+                            BTreeSet::from([Wait::Mapping(mapping.hash().to_owned())]),
+                            now,
+                        );
+                    }
+                    _ => renewed.add(&record.id, waited, false, BTreeSet::new(), now),
+                }
                 if let State::Merged(into) = &record.state {
                     let winner = Raise { object: mapping.object().to_owned(), remote_id: into.clone(), kind: "changed", detail: None };
                     dirty::raise(tx, line.name(), &[winner], now).await?;
@@ -114,12 +135,14 @@ pub async fn keep(
             }
         }
     }
+    waits::quiet(tx, line, mapping, &mut changes).await?;
+    renewed.keep(tx, line, mapping).await?;
     changes.extend(judged.keep(tx, ctx, rules, line, mapping, &mut records, entries).await?);
     leads::save_records(tx, line.name(), mapping.object(), &Value::from(records), now).await?;
     let mut ends = noes::heed(tx, ctx, rules, line.partner(), noes, entries).await?;
     for change in &mut changes {
         if let Some((outcome, reason)) = change.lead.as_ref().and_then(|lead| ends.remove(lead)) {
-            (change.outcome, change.reason) = (outcome, reason);
+            (change.outcome, change.reason, change.quiet) = (outcome, reason, false);
         }
     }
     Ok(changes)

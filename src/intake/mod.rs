@@ -1,9 +1,11 @@
 //! Intake: how changes reach us. Webhooks and polls raise the same hints; the record is then read.
+//! So are those whose wait has passed.
 
 pub mod judge;
 pub mod keep;
 pub mod noes;
 pub mod poll;
 pub mod read;
+pub mod waits;
 pub mod webhook;
 pub mod wordings;

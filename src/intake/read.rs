@@ -117,7 +117,7 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping, braked: bool) -
         for (hint, record) in fetch_all(ctx, line, object, &lease, hints, ask).await? {
             let Some(person) = people.remove(&hint.remote_id) else { continue };
             // Right after it was made a record may not be seen yet, unless the vendor itself says that it went.
-            let missing = record.state == State::Deleted && hint.kind == "changed";
+            let missing = record.state == State::Deleted && matches!(hint.kind.as_str(), "changed" | "look");
             match person.unseen_until(ctx.clock.now(), line.settle_after()).filter(|_| missing) {
                 Some(until) => dirty::snooze(&ctx.db, line.name(), object, &lease, &[&hint], until, true).await?,
                 None => batch.ours.push((hint, person, record)),

@@ -146,6 +146,17 @@ pub struct Decision {
     pub engine: String,
 }
 
+impl Decision {
+    /// Whether another decision, later and perhaps on other files, says the same of everybody.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let said = |decision: &Self| {
+            let of = |v: &Verdict| (v.recipient.clone(), v.agreement.clone(), v.outcome, v.findings.clone());
+            (decision.outcome, decision.reason.clone(), decision.verdicts.iter().map(of).collect::<Vec<_>>())
+        };
+        said(self) == said(other)
+    }
+}
+
 /// What was decided about one candidate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {

@@ -155,6 +155,12 @@ impl Program {
         self.agreements.get(agreement).ok_or_else(|| "there is no such agreement".to_owned())?.in_force(now)
     }
 
+    /// When a signed agreement that has not begun yet will.
+    pub fn begins(&self, agreement: &str, now: Millis) -> Option<Millis> {
+        let entry = self.agreements.get(agreement).filter(|entry| entry.state == State::Signed)?;
+        entry.windows().first().map(|first| first.from).filter(|from| now < *from)
+    }
+
     /// A list by name.
     pub fn list(&self, name: &str) -> Option<&List> {
         self.lists.get(name).map(|list| list.value.as_ref())

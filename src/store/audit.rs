@@ -29,7 +29,7 @@ pub async fn decisions(db: &Db) -> Result<Vec<(String, String, String, Option<St
 }
 
 const KNOWN: &str = "SELECT connection, remote_id FROM records UNION SELECT connection, remote_id FROM leads
-  UNION SELECT connection, remote_id FROM dirty UNION SELECT connection, remote_id FROM changes";
+  UNION SELECT connection, remote_id FROM dirty UNION SELECT connection, remote_id FROM waiting UNION SELECT connection, remote_id FROM changes";
 
 /// Every vendor's record that anything is kept of: connection, id.
 pub async fn known(db: &Db) -> Result<Vec<(String, String)>> {
@@ -60,6 +60,7 @@ const WORDS: &str = "SELECT 'ledger', kind || ' ' || stream || ' ' || body FROM 
   UNION ALL SELECT 'ledger', kind || ' ' || stream || ' ' || body FROM ledger_waiting
   UNION ALL SELECT 'alerts', subject || ' ' || code || ' ' || message FROM alerts
   UNION ALL SELECT 'changes', reason FROM changes
+  UNION ALL SELECT 'waiting', what FROM waiting
   UNION ALL SELECT 'attempts', outcome || ' ' || COALESCE(code, '') FROM attempts
   UNION ALL SELECT 'deliveries', COALESCE(last_error, '') FROM deliveries
   UNION ALL SELECT 'connections', COALESCE(state_reason, '') FROM connections

@@ -20,7 +20,7 @@ pub struct Dirty {
     pub seq: i64,
     /// How many hints this reading answers.
     pub hints: i64,
-    /// `changed`, `deleted`, `merged` or `privacy_deleted`, as the last hint said.
+    /// `look`, `changed`, `deleted`, `merged` or `privacy_deleted`, as the gravest hint said.
     pub kind: String,
     /// For `merged`: the surviving record.
     pub detail: Option<String>,
@@ -37,7 +37,7 @@ pub struct Raise {
     pub object: String,
     /// The record's id.
     pub remote_id: String,
-    /// `changed`, `deleted`, `merged` or `privacy_deleted`.
+    /// `look` when only we want it looked at, otherwise `changed`, `deleted`, `merged` or `privacy_deleted`.
     pub kind: &'static str,
     /// For `merged`: the surviving record.
     pub detail: Option<String>,
@@ -47,7 +47,8 @@ const RAISE: &str = "INSERT INTO dirty (connection, object, remote_id, seq, done
   SELECT value ->> 0, value ->> 1, value ->> 2, CAST(value ->> 5 AS BIGINT), 0, value ->> 3, value ->> 4, $2, $2, 0, 0
   FROM json_each(CAST($1 AS TEXT)) WHERE true
   ON CONFLICT (connection, object, remote_id) DO UPDATE SET seq = dirty.seq + excluded.seq, detail = COALESCE(excluded.detail, dirty.detail),
-    kind = CASE WHEN excluded.kind = 'changed' OR dirty.kind = 'privacy_deleted' THEN dirty.kind ELSE excluded.kind END";
+    kind = CASE WHEN dirty.kind = 'look' THEN excluded.kind
+      WHEN excluded.kind IN ('look', 'changed') OR dirty.kind = 'privacy_deleted' THEN dirty.kind ELSE excluded.kind END";
 
 /// Raises hints; many for one record become one row with a higher seq, which keeps the gravest kind.
 pub async fn raise(tx: &mut Tx, connection: &str, hints: &[Raise], now: Millis) -> Result<()> {
@@ -75,9 +76,10 @@ pub(super) fn kind(word: &str) -> &'static str {
 
 fn gravity(kind: &str) -> u8 {
     match kind {
-        "changed" => 0,
-        "privacy_deleted" => 2,
-        _ => 1,
+        "look" => 0,
+        "changed" => 1,
+        "privacy_deleted" => 3,
+        _ => 2,
     }
 }
 
@@ -134,6 +136,14 @@ impl Raising {
 }
 
 const ANY: &str = "SELECT remote_id FROM dirty WHERE connection = $1 AND object = $2 AND due <= $3 LIMIT 1";
+const BUSY: &str =
+    "SELECT remote_id FROM dirty WHERE connection = $1 AND object = $2 AND (due <= $3 OR kind = 'look') ORDER BY due LIMIT 1";
+
+/// Whether hints of an object are due, or looks that were raised wait.
+pub async fn busy(db: &Db, connection: &str, object: &str, now: Millis) -> Result<bool> {
+    Ok(db.row::<(String,)>(BUSY, args![connection, object, now]).await?.is_some())
+}
+
 const PICK: &str = "SELECT remote_id, seq, done_seq, kind, detail, raised_at, claims FROM dirty
   WHERE connection = $1 AND object = $2 AND due <= $3 AND lease_until <= $3 ORDER BY due, remote_id LIMIT $4 {skip_locked}";
 const CLAIM: &str = "UPDATE dirty SET lease = $4, lease_until = $5, due = $5, claims = claims + 1

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Arg, Db, Tx};
+use super::{Arg, Db, Tx, verdicts};
 use crate::args;
 use crate::clock::Millis;
 use crate::errors::Result;
@@ -175,6 +175,17 @@ pub async fn save_decisions(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> R
     tx.put(SAVE_DECISIONS, args![rows.into(), now]).await
 }
 
+const LAST_DECISIONS: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id FROM json_each(CAST($1 AS TEXT)))
+  SELECT item.id, decisions.body FROM item JOIN decisions ON decisions.lead = item.id
+    AND decisions.id = (SELECT last.id FROM decisions AS last WHERE last.lead = item.id ORDER BY last.id DESC LIMIT 1)";
+
+/// What was last decided about leads (`[[lead], …]`): lead, body.
+pub async fn last_decisions(db: &Db, leads: &Value) -> Result<Vec<(String, String)>> {
+    let mut found = db.rows::<(String, String)>(LAST_DECISIONS, args![leads]).await?;
+    verdicts::unfold(db, found.iter_mut().map(|(_, body)| body)).await?;
+    Ok(found)
+}
+
 const SAVE_CHANGES: &str = "INSERT INTO changes (id, connection, object, remote_id, hints, taken_at, ended_at, outcome, reason, lead, decision)
   SELECT value ->> 0, $1, $2, value ->> 1, CAST(value ->> 2 AS BIGINT), CAST(value ->> 3 AS BIGINT), $4, value ->> 4, value ->> 5, value ->> 6, value ->> 7
   FROM json_each(CAST($3 AS TEXT))";
@@ -182,6 +193,16 @@ const SAVE_CHANGES: &str = "INSERT INTO changes (id, connection, object, remote_
 /// Saves how changes ended (`[[id, remote id, hints, taken at, outcome, reason, lead, decision], …]`).
 pub async fn save_changes(tx: &mut Tx, connection: &str, object: &str, rows: impl Into<Arg>, now: Millis) -> Result<()> {
     tx.put(SAVE_CHANGES, args![connection, object, rows.into(), now]).await
+}
+
+const LAST_ENDS: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id FROM json_each(CAST($3 AS TEXT)))
+  SELECT item.id, changes.outcome, changes.reason FROM item JOIN changes ON changes.id =
+    (SELECT last.id FROM changes AS last WHERE last.remote_id = item.id AND last.connection = $1 AND last.object = $2
+      ORDER BY last.ended_at DESC, last.id DESC LIMIT 1)";
+
+/// How the last changes of records (`[[id], …]`) ended: record, outcome, reason.
+pub async fn last_ends(tx: &mut Tx, connection: &str, object: &str, ids: &Value) -> Result<Vec<(String, String, String)>> {
+    tx.rows(LAST_ENDS, args![connection, object, ids]).await
 }
 
 const OUTCOMES: &str = "SELECT outcome, COUNT(*), CAST(SUM(hints - 1) AS BIGINT) FROM changes GROUP BY outcome ORDER BY outcome";

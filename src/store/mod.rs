@@ -28,6 +28,7 @@ pub mod sweeps;
 pub mod tokens;
 pub mod verdicts;
 pub mod views;
+pub mod waits;
 mod writer;
 
 pub use dialect::{postgres as for_postgres, sqlite as for_sqlite};

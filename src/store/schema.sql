@@ -157,6 +157,18 @@ CREATE TABLE records (
   PRIMARY KEY (remote_id, connection, object)
 ) {keyed};
 
+-- What records of a source wait for, that can pass while they stay as they are. look_at is empty while that is looked at.
+CREATE TABLE waiting (
+  connection TEXT NOT NULL,
+  object     TEXT NOT NULL,
+  remote_id  TEXT NOT NULL,
+  what       TEXT NOT NULL,
+  since      {int} NOT NULL,
+  look_at    {int},
+  PRIMARY KEY (remote_id, connection, object, what)
+) {keyed};
+CREATE INDEX waiting_for ON waiting (connection, object, what, since) WHERE look_at IS NOT NULL;
+
 CREATE TABLE leads (
   id         TEXT PRIMARY KEY,
   person     TEXT NOT NULL,

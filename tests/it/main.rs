@@ -20,5 +20,6 @@ mod store;
 mod support;
 mod tokens;
 mod tryton;
+mod waits;
 mod way;
 mod webhooks;

@@ -10,7 +10,8 @@ use axum::response::Response;
 use super::login::{Proof, proven};
 use super::trace::{self, ChangeView, DecisionView, EntryView, ShareView};
 use super::{Frame, open};
-use crate::store::{leads, views};
+use crate::model::Waiting;
+use crate::store::{leads, views, waits};
 use crate::web::auth::Operator;
 use crate::web::error::WebError;
 use crate::web::show::{self, FieldLine, Marked, When, masked_name};
@@ -31,6 +32,7 @@ struct Page {
     readable: bool,
     clear: bool,
     fields: Vec<FieldLine>,
+    waits: Vec<String>,
     shares: Vec<ShareView>,
     decisions: Vec<DecisionView>,
     changes: Vec<ChangeView>,
@@ -64,6 +66,11 @@ async fn page(web: &Web, operator: Operator, id: &str, clear: bool) -> Result<Re
     let (data_key, erased_at) = views::data_key(db, &stored.person).await?;
     let lead = open(web, &stored.person, data_key.as_deref(), id, stored.data.as_deref());
     let found = trace::Found::load(db, id).await?;
+    let rules = web.ctx().rules();
+    let waits = waits::of_record(db, &stored.remote_id).await?.into_iter();
+    let waits = waits.filter(|row| row.0 == stored.connection && row.1 == stored.object);
+    let waits = waits.filter_map(|(_, _, what, since, look_at)| Waiting::read(&what, since, look_at));
+    let waits = waits.map(|waiting| waiting.told(now, |agreement| rules.program.begins(agreement, now))).collect();
     Ok(html(&Page {
         frame: Frame::new(web, "leads", operator),
         id: id.to_owned(),
@@ -77,6 +84,7 @@ async fn page(web: &Web, operator: Operator, id: &str, clear: bool) -> Result<Re
         readable: lead.is_some(),
         clear: clear && lead.is_some(),
         fields: lead.as_ref().map(|lead| show::fields(lead, clear)).unwrap_or_default(),
+        waits,
         shares: found.shares(web, &stored.person, data_key.as_deref(), clear, now),
         decisions: found.decisions(now),
         changes: found.changes(now),
