@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use sqlx::sqlite::SqliteConnectOptions;
 
 use super::dirty::{self, Raise};
+use super::readers::Readers;
 use super::writer::Writer;
-use super::{Db, Tx};
+use super::{Db, Tx, read_rows};
 use crate::args;
 use crate::clock::Millis;
 use crate::errors::Result;
@@ -27,7 +28,7 @@ const SCHEMA: &str =
 /// The file beside the store's. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Inbox {
-    read: SqlitePool,
+    read: Readers,
     write: Writer,
     /// One takes in at a time.
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -43,11 +44,10 @@ impl Inbox {
         name.push(".inbox");
         let options = options.clone().filename(name);
         let write = Writer::open(&options).await?;
-        let read = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
         let mut tx = Tx::Sqlite(write.begin().await?, Vec::new());
         tx.raw(SCHEMA).await?;
         tx.commit().await?;
-        Ok(Self { read, write, turn: Arc::default() })
+        Ok(Self { read: Readers::new(&options, 1), write, turn: Arc::default() })
     }
 
     /// Keeps hints `(connection, hint)`; answers after the commit.
@@ -84,7 +84,7 @@ pub async fn take_in(db: &Db) -> Result<()> {
     let Db::Sqlite { inbox, .. } = db else { return Ok(()) };
     let _turn = inbox.turn.lock().await;
     loop {
-        let rows = Tx::Reading(inbox.read.begin().await?).rows::<Row>(KEPT, args![BATCH]).await?;
+        let rows = read_rows::<Row>(&inbox.read, KEPT, args![BATCH]).await?;
         let more = rows.len() as i64 == BATCH;
         take(db, inbox, rows).await?;
         if !more {
@@ -98,7 +98,7 @@ const WAITING: &str = "SELECT connection, COUNT(DISTINCT remote_id), MIN(at) FRO
 /// How many records are named by what was not taken in yet, by connection, and since when.
 pub(super) async fn waiting(db: &Db) -> Result<Vec<(String, i64, Millis)>> {
     let Db::Sqlite { inbox, .. } = db else { return Ok(Vec::new()) };
-    Tx::Reading(inbox.read.begin().await?).rows(WAITING, args![]).await
+    read_rows(&inbox.read, WAITING, args![]).await
 }
 
 async fn take(db: &Db, inbox: &Inbox, rows: Vec<Row>) -> Result<()> {

@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod loads;
 pub mod overwrites;
 pub mod people;
+mod readers;
 pub mod replicas;
 pub mod shares;
 pub mod sweeps;
@@ -38,10 +39,11 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, FromRow, PgPool, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions, FromRow, PgPool};
 
 use crate::errors::{Error, Result};
+use readers::{Reader, Readers};
 use writer::{Member, Writer};
 
 /// The database's schema version that this program writes.
@@ -58,7 +60,7 @@ pub enum Db {
     /// One file. Writes go through one connection.
     Sqlite {
         /// For reading.
-        read: SqlitePool,
+        read: Readers,
         /// For writing.
         write: Writer,
         /// For hints.
@@ -73,7 +75,7 @@ pub enum Tx {
     /// On SQLite, with what was put and not sent yet.
     Sqlite(Member, Vec<(&'static str, Vec<Arg>)>),
     /// On SQLite, beside the writer.
-    Reading(sqlx::Transaction<'static, sqlx::Sqlite>),
+    Reading(Reader),
     /// On PostgreSQL.
     Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
 }
@@ -221,6 +223,14 @@ fn unfold<T: Row>(folded: &(String,)) -> Result<Vec<T>> {
     serde_json::from_str(&folded.0).map_err(|_| Error::Unreadable { what: "rows of the store".into() })
 }
 
+/// Reads, outside any transaction.
+async fn read_rows<T: Row>(readers: &Readers, sql: &'static str, args: Vec<Arg>) -> Result<Vec<T>> {
+    let mut reader = readers.take().await?;
+    let rows = bound!(sqlx::query_as(dialect::sqlite_rows(sql, T::COLUMNS)), args).fetch_one(reader.connection()?).await?;
+    reader.ended();
+    unfold(&rows)
+}
+
 impl Db {
     /// Opens the store named by the operator: `sqlite:PATH` or `postgres://…`, and brings its
     /// schema up to date.
@@ -254,8 +264,7 @@ impl Db {
                 .statement_cache_capacity(400)
                 .disable_statement_logging();
             let write = Writer::open(&options.clone().pragma("cache_size", "-10000")).await?;
-            let read = SqlitePoolOptions::new().max_connections(4).connect_with(options.clone()).await?;
-            Self::Sqlite { read, write, inbox: inbox::Inbox::open(&options).await? }
+            Self::Sqlite { read: Readers::new(&options, 4), write, inbox: inbox::Inbox::open(&options).await? }
         };
         db.migrate().await?;
         Ok(db)
@@ -305,9 +314,7 @@ impl Db {
             return Ok(Vec::new());
         }
         match self {
-            Self::Sqlite { read, .. } => {
-                unfold(&bound!(sqlx::query_as(dialect::sqlite_rows(sql, T::COLUMNS)), args).fetch_one(read).await?)
-            }
+            Self::Sqlite { read, .. } => read_rows(read, sql, args).await,
             Self::Postgres(pool) => Ok(bound!(sqlx::query_as::<sqlx::Postgres, T>(dialect::postgres(sql)), args).fetch_all(pool).await?),
         }
     }
@@ -376,7 +383,9 @@ impl Tx {
             Self::Sqlite(tx, _) => {
                 unfold(&bound!(sqlx::query_as(dialect::sqlite_rows(sql, T::COLUMNS)), args).fetch_one(tx.connection()?).await?)
             }
-            Self::Reading(tx) => unfold(&bound!(sqlx::query_as(dialect::sqlite_rows(sql, T::COLUMNS)), args).fetch_one(&mut **tx).await?),
+            Self::Reading(tx) => {
+                unfold(&bound!(sqlx::query_as(dialect::sqlite_rows(sql, T::COLUMNS)), args).fetch_one(tx.connection()?).await?)
+            }
             Self::Postgres(tx) => {
                 Ok(bound!(sqlx::query_as::<sqlx::Postgres, T>(dialect::postgres(sql)), args).fetch_all(&mut **tx).await?)
             }

@@ -110,31 +110,18 @@ async fn write(mut connection: Box<SqliteConnection>, mut requests: mpsc::Unboun
             None => break,
         };
         // Refused to begin (a full disk, a lost file): whoever asked is told, the next may find it mended.
-        if let Err(error) = run(&mut connection, "BEGIN IMMEDIATE").await {
+        if let Err(error) = run(&mut connection, "BEGIN IMMEDIATE; SAVEPOINT member").await {
+            let _ = run(&mut connection, "ROLLBACK").await;
             let _ = next.map(|reply| reply.send(Err(error)));
             continue;
         }
         let (began, mut waiting, mut whole) = (Instant::now(), Vec::new(), Ok(()));
         while let Some(reply) = next.take() {
             let (back, end) = oneshot::channel();
-            if let Err(error) = run(&mut connection, "SAVEPOINT member").await {
-                let _ = reply.send(Err(error));
-                break;
-            }
             // With nobody there any more the member comes back at once.
             let _ = reply.send(Ok(Member { held: Some((connection, back)) }));
             let Ok((returned, done)) = end.await else { return };
             connection = returned;
-            let step = match &done {
-                Some(_) => run(&mut connection, "RELEASE member").await,
-                None => run(&mut connection, "ROLLBACK TO member; RELEASE member").await,
-            };
-            waiting.extend(done);
-            if step.is_err() {
-                // SQLite has rolled all of it back by itself (a full disk).
-                whole = step;
-                break;
-            }
             if began.elapsed() < LONGEST {
                 match requests.try_recv() {
                     Ok(Request::Turn(reply)) => next = Some(reply),
@@ -142,12 +129,20 @@ async fn write(mut connection: Box<SqliteConnection>, mut requests: mpsc::Unboun
                     Err(_) => {}
                 }
             }
-        }
-        if whole.is_ok() {
-            whole = run(&mut connection, "COMMIT").await;
-        }
-        if whole.is_err() {
-            let _ = run(&mut connection, "ROLLBACK").await;
+            // Each is a trip to the connection's thread and back: what comes next goes with it.
+            let step = match (&done, &next) {
+                (Some(_), Some(_)) => "RELEASE member; SAVEPOINT member",
+                (Some(_), None) => "RELEASE member; COMMIT",
+                (None, Some(_)) => "ROLLBACK TO member",
+                (None, None) => "ROLLBACK TO member; RELEASE member; COMMIT",
+            };
+            waiting.extend(done);
+            whole = run(&mut connection, step).await;
+            if let Err(error) = &whole {
+                // Nothing of it stays, whether SQLite has rolled it back by itself (a full disk) or not.
+                let _ = run(&mut connection, "ROLLBACK").await;
+                let _ = next.take().map(|reply| reply.send(Err(error.clone())));
+            }
         }
         for done in waiting {
             let _ = done.send(whole.clone());

@@ -40,7 +40,7 @@ async fn every_statement_is_prepared_on_both_engines() {
     let mut wrong = Vec::new();
     for (name, sql) in &all {
         if let Db::Sqlite { read, .. } = &sqlite
-            && let Err(error) = read.acquire().await.unwrap().prepare(store::for_sqlite(sql).into_sql_str()).await
+            && let Err(error) = read.take().await.unwrap().connection().unwrap().prepare(store::for_sqlite(sql).into_sql_str()).await
         {
             wrong.push(format!("sqlite: {name}: {error}"));
         }
@@ -84,7 +84,7 @@ async fn no_statement_on_a_leads_way_reads_a_whole_table() {
     let sqlite = Db::open(&format!("sqlite:{}/plans.db", dir.display())).await.unwrap();
     let postgres = Db::open(&super::support::postgres::database()).await.unwrap();
     let (Db::Sqlite { read, .. }, Db::Postgres(pool)) = (&sqlite, &postgres) else { panic!("one of each") };
-    let mut server = pool.acquire().await.unwrap();
+    let (mut file, mut server) = (read.take().await.unwrap(), pool.acquire().await.unwrap());
     // Small tables are read whole whatever the indexes: what is asked here is whether there is another way.
     sqlx::raw_sql("SET enable_seqscan = off; SET enable_material = off; SET plan_cache_mode = force_generic_plan")
         .execute(&mut *server)
@@ -102,7 +102,8 @@ async fn no_statement_on_a_leads_way_reads_a_whole_table() {
         for _ in 0..values {
             query = query.bind("[]");
         }
-        let plan: Vec<String> = query.fetch_all(read).await.unwrap_or_else(|e| panic!("{name}: {e}")).into_iter().map(|r| r.3).collect();
+        let plan = query.fetch_all(file.connection().unwrap()).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+        let plan: Vec<String> = plan.into_iter().map(|r| r.3).collect();
         if walks(&plan) {
             slow.push(format!("sqlite: {name}\n  {}", plan.join("\n  ")));
         }
