@@ -109,7 +109,7 @@ pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
 pub enum Error {
     /// The database refused or is gone.
     #[error("store.failed: the database did not do what was asked: {0}")]
-    Store(#[from] sqlx::Error),
+    Store(#[source] sqlx::Error),
     /// Something stored cannot be read back.
     #[error("store.unreadable: {what} cannot be read back; it was written by another version or damaged")]
     Unreadable {
@@ -147,6 +147,17 @@ pub enum Error {
     /// The machine (files, sockets, randomness) failed.
     #[error("system.failed: {0}")]
     System(String),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        // PostgreSQL has broken one of two transactions off that waited for each other: done again, it finds the way free.
+        const DEADLOCK: &str = "40P01";
+        if error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == DEADLOCK) {
+            return Self::Passing { code: "deadlock".into(), message: "another transaction was in the way: it is tried again".into() };
+        }
+        Self::Store(error)
+    }
 }
 
 /// The result of anything that runs.

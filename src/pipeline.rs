@@ -123,11 +123,12 @@ async fn take_in(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, b
     let Some(batch) = intake::read::read(ctx, line, mapping, braked).await? else { return Ok(false) };
     match keep(ctx, rules, line, mapping, &batch).await {
         Ok(()) => Ok(true),
-        // Somebody else was faster, or took the work over: nothing was kept, the hints are still there.
+        // Somebody else was faster, or took the work over: nothing was kept, the hints are still there. That is not failing:
+        // whoever was faster has come to an end.
         Err(Error::Passing { code, .. }) => {
             tracing::debug!(connection = line.name(), code, "decided again");
             let hints: Vec<&Dirty> = batch.source.iter().map(|(d, _)| d).chain(batch.ours.iter().map(|(d, ..)| d)).collect();
-            dirty::snooze(&ctx.db, line.name(), mapping.object(), &batch.lease, &hints, ctx.clock.now(), false).await?;
+            dirty::snooze(&ctx.db, line.name(), mapping.object(), &batch.lease, &hints, ctx.clock.now(), true).await?;
             Ok(true)
         }
         Err(error) => Err(error),

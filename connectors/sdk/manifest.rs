@@ -1,5 +1,7 @@
 //! The declared facts of a vendor: addresses, scopes, budgets, answers, guarantees.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::{Millis, Response};
@@ -172,6 +174,10 @@ pub struct Write {
     pub settle_after_ms: Millis,
     /// Most items in one write.
     pub batch: usize,
+    /// The most that one write spends from budgets, where it takes several requests: they are not begun before there is
+    /// enough for the last.
+    #[serde(default)]
+    pub needs: BTreeMap<String, u32>,
     /// Default name of the field that holds our marker.
     pub marker_field: String,
 }

@@ -59,7 +59,7 @@ pub(super) async fn prepare(
         let remote_id = now_at(lead);
         let record = known.get(&remote_id);
         if record.map_or(!merged.contains_key(&lead.remote_id), |r| r.4 == "gone") {
-            ends.push(json!([share.id, "ended", "record_gone"]));
+            ends.push(json!([share.id, "ended", "record_gone", delivery.version]));
             continue;
         }
         let stand = stand(share)?;
@@ -95,12 +95,14 @@ pub(super) async fn prepare(
     let mut seen = std::collections::BTreeSet::new();
     let (first, rest): (Vec<Prepared>, Vec<Prepared>) =
         prepared.into_iter().partition(|p| p.about.remote_id.as_ref().is_none_or(|id| seen.insert(id.clone())));
-    let wait = Value::from(rest.iter().map(|p| json!([p.delivery.share, now, p.delivery.attempts, Value::Null])).collect::<Vec<_>>());
-    deliveries::later(&mut tx, "back", lease, &wait).await?;
+    let wait = Value::from(
+        rest.iter().map(|p| json!([p.delivery.share, now, p.delivery.attempts, Value::Null, p.delivery.version])).collect::<Vec<_>>(),
+    );
+    deliveries::later(&mut tx, "back", lease, &wait, now).await?;
     let done = Value::from(done);
     deliveries::done(&mut tx, "back", lease, &done, now).await?;
     deliveries::settled(&mut tx, "back", &done).await?;
-    deliveries::end(&mut tx, "back", &Value::from(ends)).await?;
+    deliveries::end(&mut tx, "back", &Value::from(ends), now).await?;
     let held = Value::from(first.iter().map(|p| json!([p.delivery.share])).collect::<Vec<_>>());
     if deliveries::still_held(&mut tx, "back", lease, &held, now + 60_000).await?.len() != first.len() {
         return Ok((Vec::new(), now));

@@ -55,7 +55,7 @@ pub(super) async fn finish(
             crate::metrics::delivery(line.connector_name(), way.word(), outcome);
             json!([ctx.clock.id(), share.id, delivery.version, started, took, outcome, code])
         };
-        let put_off = |until: Millis, attempts: i64, code: &str| json!([share.id, until, attempts, code]);
+        let put_off = |until: Millis, attempts: i64, code: &str| json!([share.id, until, attempts, code, delivery.version]);
         let still_open = overtaking::open_until(w, now, settle_after).filter(|_| way == Way::Out);
         let heard = matches!(w.result, Some(ItemResult::Written { .. } | ItemResult::Gone | ItemResult::Exists(_) | ItemResult::Moved(_)));
         let doubt = way == Way::Out && !heard && (w.touched || still_open.is_some());
@@ -93,7 +93,7 @@ pub(super) async fn finish(
                     && shares::owner(&mut tx, line.name(), mapping.object(), id).await?.is_some_and(|person| person != share.person) =>
             {
                 // The recipient holds two of our people as one: the record stays the first one's.
-                ends.push(json!([share.id, "ended", "one_record_for_two"]));
+                ends.push(json!([share.id, "ended", "one_record_for_two", delivery.version]));
                 attempts.push(attempt("refused", Some("one_record_for_two")));
                 if !stand(share)?.status.ended() {
                     moved
@@ -128,7 +128,7 @@ pub(super) async fn finish(
             }
             Some(ItemResult::Gone) => {
                 settled.push(json!([share.id]));
-                ends.push(json!([share.id, "ended", "deleted_there"]));
+                ends.push(json!([share.id, "ended", "deleted_there", delivery.version]));
                 attempts.push(attempt("gone", None));
                 if way == Way::Out {
                     shares::remote_gone(&mut tx, line.name(), &json!([[share.person]])).await?;
@@ -147,6 +147,11 @@ pub(super) async fn finish(
                 }
                 attempts.push(attempt("refused", Some(&fault.code)));
                 refused(&mut tx, ctx, line, way, share, delivery, fault, &mut later, &mut ends).await?;
+                let ended = ends.last().is_some_and(|row| row[0] == share.id.as_str());
+                if ended && still_open.is_some() && matches!(w.prepared.item, Item::Create { .. }) {
+                    // Nothing more is tried; the try that nobody heard of may still arrive, and is looked for.
+                    given_up.push(json!([share.id, started, sweep::next(line, started, now)]));
+                }
             }
             Some(ItemResult::InDoubt) => {
                 doubtful.push(json!([share.id]));
@@ -171,12 +176,6 @@ pub(super) async fn finish(
             }
         }
     }
-    // Whoever took a delivery over has an intent of its own: what we know of ours must not end that one.
-    let held = deliveries::held(&mut tx, way.word(), lease, &ids).await?;
-    let ours = |row: &Value| held.iter().any(|share| row[0] == share.as_str());
-    for rows in [&mut settled, &mut doubtful, &mut ends, &mut given_up] {
-        rows.retain(ours);
-    }
     shares::land(&mut tx, line.name(), &Value::from(landed), now).await?;
     if !open.is_empty() {
         shares::open(&mut tx, line.name(), &Value::from(open)).await?;
@@ -190,8 +189,8 @@ pub(super) async fn finish(
     deliveries::settled(&mut tx, way.word(), &Value::from(settled)).await?;
     deliveries::in_doubt(&mut tx, way.word(), &Value::from(doubtful)).await?;
     deliveries::done(&mut tx, way.word(), lease, &Value::from(done), now).await?;
-    deliveries::later(&mut tx, way.word(), lease, &Value::from(later)).await?;
-    deliveries::end(&mut tx, way.word(), &Value::from(ends)).await?;
+    deliveries::later(&mut tx, way.word(), lease, &Value::from(later), now).await?;
+    deliveries::end(&mut tx, way.word(), &Value::from(ends), now).await?;
     deliveries::add_attempts(&mut tx, way.word(), &Value::from(attempts)).await?;
     first_delivered(&mut tx, ctx, line, &first, &mut entries).await?;
     move_shares(&mut tx, ctx, &moved, &format!("connection:{}", line.name()), &mut entries).await?;
@@ -223,9 +222,7 @@ pub(super) async fn settled(ctx: &Context, line: &Line, lease: &str, mut written
     let mut tx = ctx.db.begin().await?;
     keep_held(&mut tx, Way::Out, lease, &mut written).await?;
     let (mut landed, mut known, mut later, mut again) = (vec![], vec![], vec![], vec![]);
-    let ids = Value::from(written.iter().map(|w| json!([w.prepared.about.share.id])).collect::<Vec<_>>());
-    let held = deliveries::held(&mut tx, "out", lease, &ids).await?;
-    for w in written.iter().filter(|w| held.contains(&w.prepared.about.share.id)) {
+    for w in &written {
         let (share, delivery) = (&w.prepared.about.share, &w.prepared.delivery);
         let until = match (&w.result, &w.stopped) {
             (Some(ItemResult::Written { id, made, .. }), _) => {
@@ -248,37 +245,33 @@ pub(super) async fn settled(ctx: &Context, line: &Line, lease: &str, mut written
         if known.last().is_some_and(|row| row[0] == share.id.as_str()) {
             again.extend(earlier(line, w, now));
         }
-        later.push(json!([share.id, until, delivery.attempts, "settling"]));
+        later.push(json!([share.id, until, delivery.attempts, "settling", delivery.version]));
     }
     shares::land(&mut tx, line.name(), &Value::from(landed), now).await?;
     sweeps::add(&mut tx, line.name(), again).await?;
     deliveries::settled(&mut tx, "out", &Value::from(known)).await?;
-    deliveries::later(&mut tx, "out", lease, &Value::from(later)).await?;
+    deliveries::later(&mut tx, "out", lease, &Value::from(later), now).await?;
     tx.commit().await?;
     points::at("settle.finished").await;
     Ok(())
 }
 
 /// Sets deliveries aside that broke us too often; a person is told.
-pub(super) async fn set_aside(ctx: &Context, way: Way, poison: &[Delivery]) -> Result<()> {
+pub(super) async fn set_aside(ctx: &Context, line: &Line, way: Way, poison: &[Delivery]) -> Result<()> {
     if poison.is_empty() {
         return Ok(());
     }
+    let now = ctx.clock.now();
     let mut tx = ctx.db.begin().await?;
-    let rows = Value::from(poison.iter().map(|d| json!([d.share, "failed", "claimed_too_often"])).collect::<Vec<_>>());
-    deliveries::end(&mut tx, way.word(), &rows).await?;
+    // A create of unknown outcome may have arrived all the same: it is looked for.
+    let doubtful = poison.iter().filter(|d| d.creates).filter_map(|d| Some((d, d.sent_at?)));
+    sweeps::add(&mut tx, line.name(), doubtful.map(|(d, at)| json!([d.share, at, sweep::next(line, at, now)])).collect()).await?;
+    let rows = Value::from(poison.iter().map(|d| json!([d.share, "failed", "claimed_too_often", d.version])).collect::<Vec<_>>());
+    deliveries::end(&mut tx, way.word(), &rows, now).await?;
     for delivery in poison {
         let subject = format!("share:{}", delivery.share);
         let message = "this delivery stopped the daemon several times and was set aside: look at it with `leadshare lead show`, then `leadshare jobs retry`";
-        connections::raise_alert(
-            &mut tx,
-            &ctx.clock.id(),
-            &subject,
-            &format!("delivery.set_aside.{}", way.word()),
-            message,
-            ctx.clock.now(),
-        )
-        .await?;
+        connections::raise_alert(&mut tx, &ctx.clock.id(), &subject, &format!("delivery.set_aside.{}", way.word()), message, now).await?;
     }
     tx.commit().await
 }
@@ -313,23 +306,23 @@ async fn refused(
     let code: String = fault.code.chars().take(80).collect();
     if fault.passing && fault.code.eq_ignore_ascii_case("not_sent") {
         // It never left: waiting is not failing.
-        later.push(json!([share.id, now + SECOND, delivery.attempts, code]));
+        later.push(json!([share.id, now + SECOND, delivery.attempts, code, delivery.version]));
         return Ok(());
     }
     if fault.passing && delivery.attempts < ctx.max_attempts() {
-        later.push(json!([share.id, now + ctx.retry_after(delivery.attempts), delivery.attempts + 1, code]));
+        later.push(json!([share.id, now + ctx.retry_after(delivery.attempts), delivery.attempts + 1, code, delivery.version]));
         return Ok(());
     }
     let fields = if fault.fields.is_empty() { String::new() } else { format!(" (fields: {})", fault.fields.join(", ")) };
     if fault.config {
-        later.push(json!([share.id, now + 10 * MINUTE, delivery.attempts, code]));
+        later.push(json!([share.id, now + 10 * MINUTE, delivery.attempts, code, delivery.version]));
         let message = format!(
             "{} refuses writes with {code}{fields}: its set-up must change; deliveries wait and lose nothing",
             line.manifest().title
         );
         return connections::raise_alert(tx, &ctx.clock.id(), line.name(), "connection.refuses_writes", &message, now).await;
     }
-    ends.push(json!([share.id, "failed", code]));
+    ends.push(json!([share.id, "failed", code, delivery.version]));
     let message = format!(
         "{} refuses this record with {code}{fields}: mend the mapping or the record, then `leadshare jobs retry`",
         line.manifest().title

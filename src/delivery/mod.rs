@@ -101,7 +101,11 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
         return Ok(false);
     }
     let lease = ctx.clock.id();
-    let limit = line.manifest().write.batch.max(1) * AT_ONCE;
+    // Where budgets give a write's requests more slowly than its gates hold, they are all taken before the gates are checked:
+    // begun with less, the write would be given up at its end, time and again.
+    let needs = &line.manifest().write.needs;
+    let slow = line.limits().slower(needs, GATES_HOLD / AT_ONCE as Millis);
+    let limit = line.manifest().write.batch.max(1) * if slow { 1 } else { AT_ONCE };
     let claimed = deliveries::claim(&ctx.db, line.name(), way.word(), &lease, now, now + LEASE, limit).await?;
     if claimed.is_empty() {
         return Ok(false);
@@ -113,14 +117,11 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
         deliveries::give_back(&ctx.db, way.word(), &lease, &rest, now).await?;
     }
     let Some(mapping) = rules.of(line.name()).first() else {
-        let later = Value::from(claimed.iter().map(|d| json!([d.share, now + 10 * MINUTE, d.attempts, "no_mapping"])).collect::<Vec<_>>());
-        let mut tx = ctx.db.begin().await?;
-        deliveries::later(&mut tx, way.word(), &lease, &later).await?;
-        tx.commit().await?;
+        put_off(ctx, way, &lease, &claimed, now + 10 * MINUTE, "no_mapping").await?;
         return Ok(false);
     };
     let (poison, claimed): (Vec<Delivery>, Vec<Delivery>) = claimed.into_iter().partition(|d| d.claims > claims::MAX_CLAIMS);
-    finish::set_aside(ctx, way, &poison).await?;
+    finish::set_aside(ctx, line, way, &poison).await?;
     let terms = terms(&claimed);
 
     let safety = line.manifest().write.safety;
@@ -129,6 +130,17 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
         claimed.into_iter().partition(|d| d.intent.is_some() && d.creates && safety != WriteSafety::UniqueKey && way == Way::Out);
     settle(ctx, line, mapping, &lease, doubtful).await?;
 
+    let ahead = if slow && !clear.is_empty() {
+        match line.limits().ahead(needs, terms.protect).await {
+            Ok(ahead) => Some(ahead),
+            Err(until) => {
+                put_off(ctx, way, &lease, &clear, until, "waiting").await?;
+                return Ok(false);
+            }
+        }
+    } else {
+        None
+    };
     let (prepared, checked) = match way {
         Way::Out => {
             let (prepared, unsettled, checked) = out::prepare(ctx, rules, line, mapping, &lease, clear).await?;
@@ -147,15 +159,23 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
         marker_field: mapping.marker_field(line.manifest()).to_owned(),
         items: items.iter().map(|p| p.item.clone()).collect(),
     };
-    let hold = Terms { deadline: Some(checked + GATES_HOLD), ..terms };
+    let hold = Terms { deadline: Some(checked + GATES_HOLD), ahead: ahead.as_ref(), ..terms };
     let written = talk_all(ctx, line, prepared, line.manifest().write.batch, ask, hold).await?;
     points::at("delivery.sent").await;
     finish::finish(ctx, line, way, mapping, &lease, started, written).await?;
     Ok(true)
 }
 
+/// Puts deliveries off that nothing was done with; no try is burnt.
+async fn put_off(ctx: &Context, way: Way, lease: &str, claimed: &[Delivery], until: Millis, code: &str) -> Result<()> {
+    let rows = claimed.iter().map(|d| json!([d.share, until, d.attempts, code, d.version])).collect::<Vec<_>>();
+    let mut tx = ctx.db.begin().await?;
+    deliveries::later(&mut tx, way.word(), lease, &Value::from(rows), ctx.clock.now()).await?;
+    tx.commit().await
+}
+
 /// On what terms requests for these deliveries are sent.
-fn terms(claimed: &[Delivery]) -> Terms {
+fn terms(claimed: &[Delivery]) -> Terms<'static> {
     Terms { protect: claimed.iter().any(Delivery::protects), ..Terms::TURN }
 }
 
@@ -168,9 +188,9 @@ async fn settle(ctx: &Context, line: &Line, mapping: &Mapping, lease: &str, doub
     let ripe_at = |d: &Delivery| d.sent_at.unwrap_or(now) + line.settle_after();
     let (ripe, early): (Vec<Delivery>, Vec<Delivery>) = doubtful.into_iter().partition(|d| ripe_at(d) <= now);
     if !early.is_empty() {
-        let rows = Value::from(early.iter().map(|d| json!([d.share, ripe_at(d), d.attempts, "in_doubt"])).collect::<Vec<_>>());
+        let rows = Value::from(early.iter().map(|d| json!([d.share, ripe_at(d), d.attempts, "in_doubt", d.version])).collect::<Vec<_>>());
         let mut tx = ctx.db.begin().await?;
-        deliveries::later(&mut tx, "out", lease, &rows).await?;
+        deliveries::later(&mut tx, "out", lease, &rows, now).await?;
         tx.commit().await?;
     }
     if ripe.is_empty() {
@@ -220,7 +240,7 @@ async fn talk_all(
     prepared: Vec<Prepared>,
     size: usize,
     ask: impl Fn(&[Prepared]) -> Op,
-    terms: Terms,
+    terms: Terms<'_>,
 ) -> Result<Vec<Written>> {
     let ops: Vec<Op> = prepared.chunks(size.max(1)).map(ask).collect();
     let answers = ctx.transport.together(ops.iter().map(|op| talk(ctx, line, op, terms))).await;
@@ -237,7 +257,7 @@ async fn talk_all(
     Ok(written)
 }
 
-async fn talk(ctx: &Context, line: &Line, op: &Op, terms: Terms) -> Result<(Results, Stopped)> {
+async fn talk(ctx: &Context, line: &Line, op: &Op, terms: Terms<'_>) -> Result<(Results, Stopped)> {
     let mut sink = Results::default();
     let ended = match line.connector().open(op, &line.account(), None) {
         Ok(talk) => drive(&ctx.transport, line, &ctx.clock, talk, terms, &mut sink).await?,

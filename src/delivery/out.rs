@@ -71,7 +71,7 @@ impl Ready {
         let body = overtaking::body(ctx, item.fields());
         let until = overtaking::in_the_way(&delivery, remote, &body, line.settle_after());
         if until > ctx.clock.now() {
-            self.waiting.push(json!([share.id, until, delivery.attempts, "earlier_write"]));
+            self.waiting.push(json!([share.id, until, delivery.attempts, "earlier_write", delivery.version]));
             return;
         }
         let creates = i64::from(matches!(item, Item::Create { .. }));
@@ -94,6 +94,7 @@ pub(super) async fn prepare(
     if claimed.is_empty() {
         return Ok((Vec::new(), Vec::new(), 0));
     }
+    let (all, count) = (Value::from(claimed.iter().map(|d| json!([d.share])).collect::<Vec<_>>()), claimed.len());
     let current = adopted(ctx, line, mapping, &claimed).await?;
     let now = ctx.clock.now();
     let mut entries = Entries::default();
@@ -116,7 +117,7 @@ pub(super) async fn prepare(
         let remote = loaded.remotes.get(&share.person);
         let lead = loaded.leads.get(&share.lead).and_then(|(_, lead)| lead.as_ref());
         let (Some((lead, hashes)), Some(remote)) = (lead, remote) else {
-            ends.push(json!([share.id, "ended", "erased"]));
+            ends.push(json!([share.id, "ended", "erased", delivery.version]));
             moved.push((share, recall("erased")));
             continue;
         };
@@ -124,7 +125,7 @@ pub(super) async fn prepare(
         if from.status == ShareStatus::Recalled {
             if facts.standing.shares.iter().any(|s| s.recipient == share.recipient && s.is_live()) {
                 // The person has agreed anew: what is there belongs to the newer share.
-                ends.push(json!([share.id, "ended", "shared_anew"]));
+                ends.push(json!([share.id, "ended", "shared_anew", delivery.version]));
                 continue;
             }
             if delivery.intent.is_some() && remote.remote_id.is_none() {
@@ -138,12 +139,12 @@ pub(super) async fn prepare(
             }
         }
         if from.status.ended() {
-            ends.push(json!([share.id, "ended", "share_ended"]));
+            ends.push(json!([share.id, "ended", "share_ended", delivery.version]));
             continue;
         }
         if remote.state == "gone" {
             // Creating again would need a new decision.
-            ends.push(json!([share.id, "ended", "deleted_there"]));
+            ends.push(json!([share.id, "ended", "deleted_there", delivery.version]));
             moved.push((share, Stand { status: ShareStatus::Returned, reason: Some("deleted_there".into()), ..from }));
             continue;
         }
@@ -159,7 +160,7 @@ pub(super) async fn prepare(
                 moved.push((share, recall(&reason)));
                 match take_back(ctx, &mut tx, mapping, &loaded.keys, share, &delivery, remote, &from).await? {
                     Some(item) => ready.add(ctx, line, delivery, share, remote, item),
-                    None => ends.push(json!([share.id, "ended", reason])),
+                    None => ends.push(json!([share.id, "ended", reason, delivery.version])),
                 }
                 continue;
             }
@@ -167,7 +168,7 @@ pub(super) async fn prepare(
             let there = remote.remote_id.is_some() && remote.landed_at.is_some_and(|at| at >= share.created_at);
             if !verdict.takes_back() && there {
                 arrived.push(share);
-                ready.waiting.push(json!([share.id, now, delivery.attempts, "arrived"]));
+                ready.waiting.push(json!([share.id, now, delivery.attempts, "arrived", delivery.version]));
                 continue;
             }
             if !verdict.takes_back() && delivery.intent.is_some() && remote.remote_id.is_none() {
@@ -187,7 +188,7 @@ pub(super) async fn prepare(
                 ready.add(ctx, line, delivery, share, remote, item);
                 continue;
             }
-            ends.push(json!([share.id, "ended", reason]));
+            ends.push(json!([share.id, "ended", reason, delivery.version]));
             continue;
         };
         let allowed = decide::payload(&agreement.agreement, lead, &verdict, from.status >= ShareStatus::Delivered);
@@ -200,7 +201,7 @@ pub(super) async fn prepare(
                 if remote.made == "adopted" {
                     let Some(current) = current.get(&share.id) else {
                         // Without having looked nothing is written.
-                        ready.waiting.push(json!([share.id, now + 30 * SECOND, delivery.attempts, "not_read"]));
+                        ready.waiting.push(json!([share.id, now + 30 * SECOND, delivery.attempts, "not_read", delivery.version]));
                         continue;
                     };
                     fields = mapping.for_existing(fields, current);
@@ -230,13 +231,18 @@ pub(super) async fn prepare(
     }
     let Ready { prepared, intents, waiting } = ready;
 
+    // A lease that has nearly run out is not begun with: another worker may hold it by the time we send. What is ended or
+    // done here without sending is no less that worker's.
+    if deliveries::still_held(&mut tx, "out", lease, &all, now + 60 * SECOND).await?.len() != count {
+        return Ok((Vec::new(), Vec::new(), now));
+    }
     points::at("delivery.checked").await;
     flips.keep(&mut tx, ctx, line).await?;
     move_shares(&mut tx, ctx, &moved, "gates", &mut entries).await?;
     decide_again(&mut tx, &again, now).await?;
     tell_sharers(&mut tx, ctx, &moved.iter().map(|(share, _)| *share).collect::<Vec<_>>()).await?;
     if !ends.is_empty() {
-        deliveries::end(&mut tx, "out", &Value::from(ends)).await?;
+        deliveries::end(&mut tx, "out", &Value::from(ends), now).await?;
     }
     if !done.is_empty() {
         let rows = Value::from(done.iter().map(|(d, _)| json!([d.share, d.version])).collect::<Vec<_>>());
@@ -246,12 +252,7 @@ pub(super) async fn prepare(
         super::finish::first_delivered(&mut tx, ctx, line, &done.iter().map(|(_, s)| *s).collect::<Vec<_>>(), &mut entries).await?;
     }
     super::finish::first_delivered(&mut tx, ctx, line, &arrived, &mut entries).await?;
-    let held = Value::from(prepared.iter().map(|p| json!([p.delivery.share])).collect::<Vec<_>>());
-    // A lease that has nearly run out is not begun with: another worker may hold it by the time we send.
-    if deliveries::still_held(&mut tx, "out", lease, &held, now + 60 * SECOND).await?.len() != prepared.len() {
-        return Ok((Vec::new(), Vec::new(), now));
-    }
-    deliveries::later(&mut tx, "out", lease, &Value::from(waiting)).await?;
+    deliveries::later(&mut tx, "out", lease, &Value::from(waiting), now).await?;
     deliveries::intend(&mut tx, "out", line.name(), &Value::from(intents), now).await?;
     entries.write(&mut tx, ctx).await?;
     tx.commit().await?;

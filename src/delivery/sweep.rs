@@ -12,10 +12,12 @@ use crate::errors::Result;
 use crate::http::Terms;
 use crate::http::line::Line;
 use crate::rules::Rules;
-use crate::store::{shares, sweeps};
+use crate::store::{connections, shares, sweeps};
 
 /// So long after it was sent a create is looked for.
 const UNTIL: Millis = DAY;
+/// A vendor that has not said by then whether a create arrived is asked no more: people look.
+const GIVEN_UP: Millis = 14 * DAY;
 
 /// When a create is looked for next: each time when it is twice as old, and not before it can be judged.
 pub(super) fn next(line: &Line, sent_at: Millis, now: Millis) -> Millis {
@@ -42,7 +44,7 @@ pub async fn sweep(ctx: &Context, rules: &Rules, line: &Line) -> Result<bool> {
     let (mut results, stopped) = talk(ctx, line, &op, Terms::TURN).await?;
     let again = if let Stopped::Wait(until) = stopped { until } else { now + MINUTE };
 
-    let (mut landed, mut found, mut later, mut ended) = (vec![], vec![], vec![], vec![]);
+    let (mut landed, mut found, mut later, mut ended, mut given_up) = (vec![], vec![], vec![], vec![], vec![]);
     for (share, sent_at, person, _, known) in &due {
         let result = results.settled.remove(share);
         if let Some(ItemResult::Written { id, made, .. }) = &result {
@@ -55,11 +57,21 @@ pub async fn sweep(ctx: &Context, rules: &Rules, line: &Line) -> Result<bool> {
             Some(ItemResult::Written { .. } | ItemResult::Gone) if now - sent_at < UNTIL => {
                 later.push(json!([share, sent_at, next(line, *sent_at, now)]));
             }
-            None | Some(ItemResult::InDoubt) if person.is_some() => later.push(json!([share, sent_at, again])),
+            None | Some(ItemResult::InDoubt) if person.is_some() && now - sent_at < GIVEN_UP => {
+                later.push(json!([share, sent_at, again.max(now + (now - sent_at) / 20)]));
+            }
+            None | Some(ItemResult::InDoubt) if person.is_some() => {
+                given_up.push(share);
+                ended.push(json!([share]));
+            }
             _ => ended.push(json!([share])),
         }
     }
     let mut tx = ctx.db.begin().await?;
+    for share in given_up {
+        let message = format!("{} never said whether a record of this share arrived: look there whether it has a second one", line.name());
+        connections::raise_alert(&mut tx, &ctx.clock.id(), &format!("share:{share}"), "share.look_by_hand", &message, now).await?;
+    }
     shares::land(&mut tx, line.name(), &Value::from(landed), now).await?;
     sweeps::reopen(&mut tx, &Value::from(found), now).await?;
     sweeps::add(&mut tx, line.name(), later).await?;

@@ -145,6 +145,45 @@ impl Drop for Permit<'_> {
     }
 }
 
+/// Units taken ahead, for requests that must not wait once the first of them was sent. What is left goes back when dropped.
+pub struct Ahead<'a> {
+    limits: &'a Limits,
+    /// Budget, block, units.
+    left: Mutex<Vec<(String, u64, i64)>>,
+}
+
+impl<'a> Ahead<'a> {
+    /// Leave to send a request that costs this; `None` when so much is not left, or a budget was stopped meanwhile.
+    pub fn part(&self, cost: &[(&'static str, u32)]) -> Option<Permit<'a>> {
+        let (limits, now) = (self.limits, self.limits.clock.now());
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parts = Vec::new();
+        for (budget, units) in cost {
+            let (at, units) = (left.iter().position(|(name, ..)| name == budget)?, i64::from(*units));
+            if left[at].2 < units || limits.blocked_until(budget).is_some_and(|until| until > now) {
+                return None;
+            }
+            parts.push((at, limits.budgets.get(*budget)?, units));
+        }
+        let mut taken = Vec::new();
+        for (at, paced, units) in parts {
+            left[at].2 -= units;
+            taken.push((paced, left[at].1, units));
+        }
+        Some(Permit { limits, taken })
+    }
+}
+
+impl Drop for Ahead<'_> {
+    fn drop(&mut self) {
+        for (name, block, units) in self.left.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            if let Some(paced) = self.limits.budgets.get(&name) {
+                paced.window().unused(block, units);
+            }
+        }
+    }
+}
+
 impl Limits {
     /// A connection's budgets, of which `share` percent are promised to be ours. Where one is as `usual` at the vendor, what
     /// the vendor states of this account goes before it; one that the operator changed is never exceeded.
@@ -172,6 +211,26 @@ impl Limits {
             }
         }
         Ok(permit)
+    }
+
+    /// Whether budgets give so much only in a longer time than this, once they are spent from evenly.
+    pub fn slower(&self, cost: &BTreeMap<String, u32>, than: Millis) -> bool {
+        let slow = |paced: &Paced, units: u32| paced.window().promised() * than / paced.length < i64::from(units);
+        cost.iter().any(|(name, units)| self.budgets.get(name).is_some_and(|paced| slow(paced, *units)))
+    }
+
+    /// Takes at once, ahead of them, what requests cost that must not wait for one another; waits as [`Limits::spend`] does.
+    ///
+    /// # Errors
+    /// When it would take longer: the time from which it may be tried again.
+    pub async fn ahead(&self, cost: &BTreeMap<String, u32>, protect: bool) -> Result<Ahead<'_>, Millis> {
+        let mut ahead = Ahead { limits: self, left: Mutex::default() };
+        for (name, units) in cost {
+            if let Some((_, block, units)) = self.take(name, i64::from(*units), protect).await? {
+                ahead.left.get_mut().unwrap_or_else(PoisonError::into_inner).push((name.clone(), block, units));
+            }
+        }
+        Ok(ahead)
     }
 
     async fn take(&self, name: &str, units: i64, protect: bool) -> Result<Option<(&Paced, u64, i64)>, Millis> {

@@ -30,6 +30,7 @@ use crate::clock::{Clock, Millis};
 use crate::errors::{Error, Result};
 use crate::points;
 use egress::Egress;
+use limit::Ahead;
 use line::Line;
 
 /// Largest answer that is read.
@@ -182,33 +183,35 @@ impl Sent {
 }
 
 /// On what terms requests are sent.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Terms {
+#[derive(Clone, Copy, Default)]
+pub struct Terms<'a> {
     /// The time after which a write may no longer start.
     pub deadline: Option<Millis>,
     /// Whether it protects people (a withdrawal, an erasure, a recall): such work has a part of the budget to itself.
     pub protect: bool,
     /// Whether it is part of a connection's turn: sent only while the connection is this replica's.
     pub owned: bool,
+    /// What was taken ahead for it from the connection's budgets.
+    pub ahead: Option<&'a Ahead<'a>>,
 }
 
-impl Terms {
+impl Terms<'_> {
     /// Of a turn's reads.
-    pub const TURN: Self = Self { deadline: None, protect: false, owned: true };
+    pub const TURN: Self = Self { deadline: None, protect: false, owned: true, ahead: None };
     /// Of commands and pages that only look, for somebody who waits.
-    pub const VISIT: Self = Self { deadline: None, protect: false, owned: false };
+    pub const VISIT: Self = Self { deadline: None, protect: false, owned: false, ahead: None };
 }
 
 /// Sends an ask through the stack. Also answers whether nobody knows what became of some try of it: that one may still be
 /// carried out, whatever was heard of the last.
-pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, terms: Terms) -> (Sent, bool) {
+pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, terms: Terms<'_>) -> (Sent, bool) {
     let mut maybe_sent = false;
     let sent = Box::pin(send_on(transport, line, clock, ask, terms, &mut maybe_sent)).await;
     (sent, maybe_sent)
 }
 
 /// Once a write may have been heard (`maybe_sent`), nothing later can say that it was not sent.
-async fn send_on(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, terms: Terms, maybe_sent: &mut bool) -> Sent {
+async fn send_on(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, terms: Terms<'_>, maybe_sent: &mut bool) -> Sent {
     let url = match line.resolve(&ask.request.url) {
         Ok(url) => url,
         Err(Error::NeedsPerson { code, message }) => return Sent::NeedsPerson { code, message },
@@ -220,7 +223,11 @@ async fn send_on(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, t
     let unless_sent = |sent: Sent, maybe_sent: bool| if maybe_sent { Sent::Unknown } else { sent };
     let ours = || !terms.owned || line.fence().holds(clock);
     loop {
-        let permit = match line.limits().spend(&ask.cost, terms.protect).await {
+        let permit = match terms.ahead.and_then(|ahead| ahead.part(&ask.cost)) {
+            Some(permit) => Ok(permit),
+            None => line.limits().spend(&ask.cost, terms.protect).await,
+        };
+        let permit = match permit {
             Ok(permit) => permit,
             Err(until) => {
                 crate::metrics::vendor_wait(connector);

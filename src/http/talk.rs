@@ -56,7 +56,7 @@ pub async fn drive(
     line: &Line,
     clock: &Clock,
     mut talk: Box<dyn Talk>,
-    terms: Terms,
+    terms: Terms<'_>,
     sink: &mut impl Sink,
 ) -> Result<Ended> {
     let mut asks: Vec<Ask> = Vec::new();

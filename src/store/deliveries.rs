@@ -166,14 +166,6 @@ pub async fn still_held(tx: &mut Tx, way: &str, lease: &str, shares: &Value, unt
     Ok(tx.rows::<(String,)>(STILL_HELD, args![way, lease, shares, until]).await?.into_iter().map(|(share,)| share).collect())
 }
 
-const HELD: &str =
-    "SELECT share FROM deliveries WHERE way = $1 AND lease = $2 AND share IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT)))";
-
-/// Which of these deliveries (`[[share], …]`) nobody else has taken over, however late it is.
-pub async fn held(tx: &mut Tx, way: &str, lease: &str, shares: &Value) -> Result<Vec<String>> {
-    Ok(tx.rows::<(String,)>(HELD, args![way, lease, shares]).await?.into_iter().map(|(share,)| share).collect())
-}
-
 const IN_DOUBT: &str =
     "UPDATE intents SET state = 'in_doubt' WHERE way = $1 AND share IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
 
@@ -204,21 +196,26 @@ pub async fn done(tx: &mut Tx, way: &str, lease: &str, rows: &Value, now: Millis
     tx.put(DONE, args![way, rows, lease, now]).await
 }
 
-const LATER: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, due = CAST(item.value ->> 1 AS BIGINT), attempts = CAST(item.value ->> 2 AS BIGINT),
-    claims = 0, last_error = item.value ->> 3
+// Work on a version that is wanted no longer says nothing of the one that is: that one is due now, however this one went.
+const LATER: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, claims = 0, last_error = item.value ->> 3,
+    due = CASE WHEN wanted_version > CAST(item.value ->> 4 AS BIGINT) THEN $4 ELSE CAST(item.value ->> 1 AS BIGINT) END,
+    attempts = CASE WHEN wanted_version > CAST(item.value ->> 4 AS BIGINT) THEN 0 ELSE CAST(item.value ->> 2 AS BIGINT) END
   FROM json_each(CAST($2 AS TEXT)) AS item WHERE deliveries.way = $1 AND deliveries.share = item.value ->> 0 AND deliveries.lease = $3";
 
-/// Deliveries are put off (`[[share, due, attempts, error code], …]`).
-pub async fn later(tx: &mut Tx, way: &str, lease: &str, rows: &Value) -> Result<()> {
-    tx.put(LATER, args![way, rows, lease]).await
+/// Deliveries are put off (`[[share, due, attempts, error code, version], …]`); a newer wish is due now.
+pub async fn later(tx: &mut Tx, way: &str, lease: &str, rows: &Value, now: Millis) -> Result<()> {
+    tx.put(LATER, args![way, rows, lease, now]).await
 }
 
-const END: &str = "UPDATE deliveries SET state = item.value ->> 1, last_error = item.value ->> 2, lease = NULL, lease_until = 0
+const END: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, claims = 0, last_error = item.value ->> 2,
+    state = CASE WHEN wanted_version > CAST(item.value ->> 3 AS BIGINT) THEN state ELSE item.value ->> 1 END,
+    due = CASE WHEN wanted_version > CAST(item.value ->> 3 AS BIGINT) THEN $3 ELSE due END
   FROM json_each(CAST($2 AS TEXT)) AS item WHERE deliveries.way = $1 AND deliveries.share = item.value ->> 0";
 
-/// Deliveries end (`[[share, ended|failed, code], …]`): nothing more is written this way.
-pub async fn end(tx: &mut Tx, way: &str, rows: &Value) -> Result<()> {
-    tx.put(END, args![way, rows]).await?;
+/// Deliveries end at a version (`[[share, ended|failed, code, version], …]`): nothing more is written this way. A newer wish
+/// stays open, and is due now.
+pub async fn end(tx: &mut Tx, way: &str, rows: &Value, now: Millis) -> Result<()> {
+    tx.put(END, args![way, rows, now]).await?;
     settled(tx, way, rows).await
 }
 

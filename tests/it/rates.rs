@@ -295,3 +295,23 @@ async fn a_dead_destination_delays_nobody_and_is_left_alone() {
         assert_eq!(world.with_email("brightwater", &person.email).len(), 1);
     }
 }
+
+// Breaks when a write that takes several requests is begun though its budget cannot give them all while its gates hold: it is
+// given up at its end, for ever.
+#[tokio::test]
+async fn a_small_budget_makes_deliveries_slow_and_loses_none() {
+    for engine in Engine::BOTH {
+        let small = |name: &str, text: &str| match name {
+            "leadshare.toml" => text.replace("[connections.orchard]\n", "[connections.orchard]\nbudgets = { requests = { limit = 24 } }\n"),
+            _ => text.to_owned(),
+        };
+        let world = World::changed(engine, &["northwind", "orchard"], &small).await;
+        let people = world.people("northwind", "orchard", Story::Good, 3);
+        world.enter(&people);
+        world.settle().await;
+        for person in &people {
+            assert_eq!(world.share(&person.email).await.status, "delivered", "{engine:?}: {:?}", world.attempts(&person.email).await);
+            assert_eq!(world.with_email("orchard", &person.email).len(), 1, "{engine:?}");
+        }
+    }
+}

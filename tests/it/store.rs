@@ -74,8 +74,8 @@ async fn a_delivery_taken_over_is_held_by_one() {
         assert_eq!(take(&db, "a", 10, 1).await[0].claims, 1);
         assert_eq!(take(&db, "b", 111, 1).await[0].claims, 2);
         let mut tx = db.begin().await.unwrap();
-        assert_eq!(deliveries::held(&mut tx, "out", "a", &json!([["s"]])).await.unwrap(), Vec::<String>::new(), "b has taken it over");
-        assert_eq!(deliveries::held(&mut tx, "out", "b", &json!([["s"]])).await.unwrap(), ["s"]);
+        assert_eq!(deliveries::still_held(&mut tx, "out", "a", &json!([["s"]]), 0).await.unwrap(), [""; 0], "b has taken it over");
+        assert_eq!(deliveries::still_held(&mut tx, "out", "b", &json!([["s"]]), 0).await.unwrap(), ["s"]);
         drop(tx);
         deliveries::give_back(&db, "out", "b", &json!([["s"]]), 112).await.unwrap();
         assert_eq!(take(&db, "c", 112, 1).await[0].claims, 2, "a claim that was given back does not count");
@@ -177,16 +177,43 @@ async fn a_newer_wish_stays_open_and_an_end_is_an_end() {
         let second = take(&db, "b", 30, 5).await;
         assert_eq!((second[0].version, second[0].done_version), (2, 1));
         let mut tx = db.begin().await.unwrap();
-        deliveries::later(&mut tx, "out", "b", &json!([["s", 90, 3, "throttled"]])).await.unwrap();
+        deliveries::later(&mut tx, "out", "b", &json!([["s", 90, 3, "throttled", 2]]), 40).await.unwrap();
         tx.commit().await.unwrap();
         assert!(take(&db, "c", 89, 5).await.is_empty());
         let third = take(&db, "c", 90, 5).await;
         assert_eq!((third[0].attempts, third[0].claims), (3, 1));
         let mut tx = db.begin().await.unwrap();
-        deliveries::end(&mut tx, "out", &json!([["s", "ended", "recalled"]])).await.unwrap();
+        deliveries::end(&mut tx, "out", &json!([["s", "ended", "recalled", 2]]), 95).await.unwrap();
         tx.commit().await.unwrap();
         want(&db, json!([["s", "out", "c", "Lead", 0]]), 100).await;
         assert!(take(&db, "d", 300, 5).await.is_empty() && deliveries::open(&db).await.unwrap().is_empty());
+    }
+}
+
+// Breaks when somebody's no that was raised while an older version was tried waits as long as that version does, or for `jobs
+// retry` because that version was refused for good.
+#[tokio::test]
+async fn what_became_of_an_older_version_does_not_keep_a_newer_waiting() {
+    for engine in Engine::BOTH {
+        let (db, _folder) = open(engine).await;
+        want(&db, json!([["s", "out", "c", "Lead", 1]]), 10).await;
+        let first = take(&db, "a", 10, 5).await;
+        want(&db, json!([["s", "out", "c", "Lead", 0]]), 20).await;
+        let mut tx = db.begin().await.unwrap();
+        deliveries::later(&mut tx, "out", "a", &json!([["s", 9_000, 3, "failed", first[0].version]]), 30).await.unwrap();
+        tx.commit().await.unwrap();
+        let second = take(&db, "b", 30, 5).await;
+        assert_eq!((second[0].version, second[0].lane, second[0].attempts), (2, 0, 0), "{engine:?}");
+        want(&db, json!([["s", "out", "c", "Lead", 0]]), 40).await;
+        let mut tx = db.begin().await.unwrap();
+        deliveries::end(&mut tx, "out", &json!([["s", "failed", "refused", second[0].version]]), 50).await.unwrap();
+        tx.commit().await.unwrap();
+        let third = take(&db, "c", 50, 5).await;
+        assert_eq!((third[0].version, third[0].claims), (3, 1), "{engine:?}");
+        let mut tx = db.begin().await.unwrap();
+        deliveries::end(&mut tx, "out", &json!([["s", "failed", "refused", third[0].version]]), 60).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(take(&db, "d", 900, 5).await.is_empty(), "{engine:?}: the one that is wanted was refused");
     }
 }
 
@@ -363,4 +390,20 @@ async fn opening_again_changes_nothing() {
         let refused = Db::open(&url).await.expect_err("a newer schema is refused").to_string();
         assert!(refused.contains("too old"), "{refused}");
     }
+}
+
+// Breaks when a turn fails because the server broke one of two transactions off that waited for each other.
+#[tokio::test]
+async fn a_deadlock_passes() {
+    const TOUCH: &str = "UPDATE settings SET value = 'touched' WHERE name = $1";
+    let (db, _folder) = open(Engine::Postgres).await;
+    for name in ["x", "y"] {
+        connections::set_setting(&db, name, "untouched").await.unwrap();
+    }
+    let (mut one, mut other) = (db.begin().await.unwrap(), db.begin().await.unwrap());
+    one.exec(TOUCH, args!["x"]).await.unwrap();
+    other.exec(TOUCH, args!["y"]).await.unwrap();
+    let (first, second) = tokio::join!(one.exec(TOUCH, args!["y"]), other.exec(TOUCH, args!["x"]));
+    let broken = first.err().or(second.err());
+    assert!(matches!(broken, Some(Error::Passing { .. })), "{broken:?}");
 }
