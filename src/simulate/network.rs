@@ -16,7 +16,7 @@ use crate::http::{Carrier, NoAnswer, TIMEOUT};
 use crate::store::Db;
 
 /// How long, on the machine's clock, the store may keep us from writing.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Something that must never be, and was.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

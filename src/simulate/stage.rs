@@ -54,7 +54,8 @@ impl Stage {
         let mut rng = Rng::new(number, 3);
         // Polls of what is quiet are what a run would else spend its time on.
         let poll_every = *rng.pick(&[30 * MINUTE, 2 * HOUR, 2 * HOUR, 4 * HOUR]).unwrap_or(&HOUR);
-        let tight = rng.chance(400);
+        let budgets =
+            *rng.pick(&[Budgets::Usual, Budgets::Usual, Budgets::Usual, Budgets::Small, Budgets::Tiny]).unwrap_or(&Budgets::Usual);
         let dir = dir.join(format!("program-{number}"));
         for (path, text) in shape.files() {
             write(&dir, &path, &text)?;
@@ -64,7 +65,7 @@ impl Stage {
             let entry = leadshare_connectors::by_name(actor.connector).ok_or_else(|| Error::NotFound(actor.connector.into()))?;
             sandboxes.push((entry.sandbox)(number * 8 + i as u64 + 1));
         }
-        let keys = configure(&shape, &dir, poll_every, tight, &mut sandboxes)?;
+        let keys = configure(&shape, &dir, poll_every, budgets, &mut sandboxes)?;
         furnish(&shape, &dir, &mut sandboxes)?;
         let config = Config::load(Some(&dir.join("leadshare.toml")), std::iter::empty()).map_err(Error::Files)?;
         let mut systems = Vec::new();
@@ -120,6 +121,31 @@ impl Stage {
     }
 }
 
+/// What operators allow us of the vendors' budgets.
+#[derive(Debug, Clone, Copy)]
+enum Budgets {
+    /// What the vendors do.
+    Usual,
+    /// Less than a busy day needs.
+    Small,
+    /// Less than one write needs in the time that its gates hold.
+    Tiny,
+}
+
+impl Budgets {
+    fn of(self, connector: &str) -> &'static str {
+        match (self, connector) {
+            (Self::Usual, _) => "",
+            (Self::Small, "hubspot") => "budgets = { general = { limit = 20 }, search = { limit = 3 } }\n",
+            (Self::Small, "salesforce") => "budgets = { daily = { limit = 4000 } }\n",
+            (Self::Small, _) => "budgets = { requests = { limit = 60 } }\n",
+            (Self::Tiny, "hubspot") => "budgets = { general = { limit = 4 }, search = { limit = 1 } }\n",
+            (Self::Tiny, "salesforce") => "budgets = { daily = { limit = 1000 } }\n",
+            (Self::Tiny, _) => "budgets = { requests = { limit = 24 } }\n",
+        }
+    }
+}
+
 fn copied(systems: &[System]) -> Vec<System> {
     systems.iter().map(|s| System::new(s.actor.clone(), s.sandbox.fork(), s.tokens.clone(), s.budgets.clone())).collect()
 }
@@ -139,7 +165,7 @@ fn configure(
     shape: &Shape,
     dir: &Path,
     poll_every: Millis,
-    tight: bool,
+    budgets: Budgets,
     sandboxes: &mut [Box<dyn Sandbox>],
 ) -> Result<Vec<BTreeSet<String>>> {
     use std::fmt::Write as _;
@@ -163,31 +189,26 @@ fn configure(
             poll_every / MINUTE
         );
         let mut known = BTreeSet::new();
-        let budgets = match actor.connector {
+        match actor.connector {
             "hubspot" => {
                 let _ = write!(
                     text,
                     "client_id = \"{name}\"\nclient_secret = \"{secret}\"\noauth = {{ authorize_url = \"https://{host}/oauth/authorize\", token_url = \"https://{host}/oauth/{{version}}/token\" }}\n"
                 );
-                "budgets = { general = { limit = 20 }, search = { limit = 3 } }\n"
             }
             "salesforce" => {
                 let _ = write!(
                     text,
                     "client_id = \"{name}\"\nclient_secret = \"{secret}\"\nwebhook_secret = \"{secret}\"\noauth = {{ authorize_url = \"https://{host}/services/oauth2/authorize\", token_url = \"https://{host}/services/oauth2/token\" }}\n"
                 );
-                "budgets = { daily = { limit = 4000 } }\n"
             }
             _ => {
                 let token = sandbox.token(START);
                 let _ = write!(text, "key = \"{token}\"\ntenant = \"crm\"\n");
                 known.insert(token);
-                "budgets = { requests = { limit = 60 } }\n"
             }
-        };
-        if tight {
-            text.push_str(budgets);
         }
+        text.push_str(budgets.of(actor.connector));
         keys.push(known);
     }
     write(dir, "leadshare.toml", &text)?;
