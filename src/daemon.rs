@@ -1,7 +1,7 @@
 //! The composition root: builds everything in order, starts it, drains it, stops it in reverse.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
@@ -21,7 +21,7 @@ use crate::http::line::{Line, Setup};
 use crate::http::token_endpoint::App;
 use crate::ledger::Signer;
 use crate::oauth::authorize;
-use crate::publish::{self, Published};
+use crate::publish::{self, Places, Published};
 use crate::replicas::{self, Member};
 use crate::rules::Rules;
 use crate::store::{Db, connections, deliveries, dirty, due, inbox, tokens};
@@ -35,6 +35,8 @@ const TICK: Millis = 500;
 const SOON: Millis = 20;
 /// Connections made ready at the same time.
 const STARTED_AT_ONCE: usize = 64;
+/// The longest pause between polls of an account where nothing changes.
+const POLL_AT_LEAST_EVERY: Millis = 15 * MINUTE;
 /// How often the ledger is sealed.
 const SEAL: Millis = 500;
 /// A connection that newly shares more than this in an hour is stopped: rather a mistaken mapping or
@@ -67,7 +69,7 @@ pub async fn build(config: &Config, clock: &Clock) -> Result<Built> {
 pub async fn build_on(config: &Config, clock: &Clock, db: Db, transport: Transport) -> Result<Built> {
     let vault = Arc::new(config.vault()?);
     check_keys(&db, &vault).await?;
-    let Published { rules, diagnostics, .. } = publish::publish(&db, clock, config).await?;
+    let Published { rules, diagnostics, .. } = publish::publish(&db, clock, &Places::from(config)).await?;
     Box::pin(assemble(config, clock, db, vault, transport, rules, diagnostics)).await
 }
 
@@ -79,7 +81,7 @@ pub async fn look(config: &Config, clock: &Clock) -> Result<Built> {
     let vault = Arc::new(config.vault()?);
     let db = Db::open(config.store_url().expose()).await?;
     check_keys(&db, &vault).await?;
-    let folders = publish::read(config);
+    let folders = publish::read(&Places::from(config));
     let diagnostics = folders.diagnostics.clone();
     Box::pin(assemble(config, clock, db, vault, Transport::default(), folders.into_rules(), diagnostics)).await
 }
@@ -111,7 +113,7 @@ async fn assemble(
     });
     // Several at once, so that they share commits.
     let lines = futures_util::stream::iter(made).buffer_unordered(STARTED_AT_ONCE).try_collect().await?;
-    expect_polls(&db, &rules).await?;
+    expect_polls(&db, &rules, clock.now()).await?;
     let ctx = Context {
         db,
         clock: clock.clone(),
@@ -202,6 +204,7 @@ async fn line(
         budgets: connection.budgets(manifest),
         share_of_budget: u32::from(connection.share_of_budget.unwrap_or(100)),
         poll_every: connection.poll_every.map_or(manifest.poll.every_ms, Period::millis),
+        poll_at_least_every: connection.poll_at_least_every.map_or(POLL_AT_LEAST_EVERY, Period::millis),
         settle_after: connection.settle_after.map_or(manifest.write.settle_after_ms, Period::millis),
         spool: config.store.data_dir.join("spool"),
         connector,
@@ -345,13 +348,13 @@ async fn seal_until(ctx: Arc<Context>, signer: Signer, member: Arc<Member>, stop
 }
 
 /// Every mapped object of a connection is polled.
-async fn expect_polls(db: &Db, rules: &Rules) -> Result<()> {
+async fn expect_polls(db: &Db, rules: &Rules, now: Millis) -> Result<()> {
     let mut objects = Vec::new();
     for (name, mappings) in &rules.mappings {
         objects.extend(mappings.iter().map(|mapping| json!([name, mapping.object()])));
     }
     let mut tx = db.begin().await?;
-    due::expect_polls(&mut tx, &Value::from(objects)).await?;
+    due::expect_polls(&mut tx, &Value::from(objects), now).await?;
     tx.commit().await
 }
 
@@ -359,15 +362,15 @@ async fn expect_polls(db: &Db, rules: &Rules) -> Result<()> {
 ///
 /// # Errors
 /// The store's.
-pub async fn reload(ctx: &Context, config: &Config) -> Result<Vec<Diagnostic>> {
-    let published = publish::publish(&ctx.db, &ctx.clock, config).await?;
+pub async fn reload(ctx: &Context, places: &Places) -> Result<Vec<Diagnostic>> {
+    let published = publish::publish(&ctx.db, &ctx.clock, places).await?;
     for problem in &published.diagnostics {
         tracing::warn!(file = problem.file, line = problem.line, code = problem.code, "{}", problem.message);
     }
     if !published.changed.is_empty() {
         tracing::info!(files = ?published.changed, "new rules are in force");
     }
-    expect_polls(&ctx.db, &published.rules).await?;
+    expect_polls(&ctx.db, &published.rules, ctx.clock.now()).await?;
     ctx.set_rules(published.rules);
     if !published.changed.is_empty() {
         // What waited for an edit need not wait for the next poll.
@@ -396,15 +399,15 @@ pub fn only_one(config: &Config) -> Result<OnlyOne> {
 
 /// Looks at the disk, and counts what waits for people, until told to stop: below the limit nothing is sent and intake answers 503,
 /// while there is still room to end safely.
-pub async fn watch_disk(ctx: Arc<Context>, config: Config, stop: CancellationToken) {
+pub async fn watch_disk(ctx: Arc<Context>, folder: PathBuf, least_mb: u32, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        let free = rustix::fs::statvfs(&config.store.data_dir).map(|s| s.f_bavail.saturating_mul(s.f_frsize));
+        let free = rustix::fs::statvfs(&folder).map(|s| s.f_bavail.saturating_mul(s.f_frsize));
         if let Ok(free) = free {
-            let low = free < u64::from(config.limits.free_disk_mb) * 1_000_000;
+            let low = free < u64::from(least_mb) * 1_000_000;
             if ctx.low_disk.swap(low, Ordering::Relaxed) != low {
                 tracing::error!(low, free_mb = free / 1_000_000, "free disk: with too little nothing is sent");
             }
-            let wal = std::fs::metadata(config.store.data_dir.join("leadshare.db-wal")).map_or(0, |m| m.len());
+            let wal = std::fs::metadata(folder.join("leadshare.db-wal")).map_or(0, |m| m.len());
             crate::metrics::disk(wal, free);
         }
         if let Ok(open) = deliveries::open(&ctx.db).await {

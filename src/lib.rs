@@ -21,6 +21,7 @@
 //! - [`errors`]: errors with stable codes; diagnostics with file, line, column and a hint.
 //! - [`model`]: leads, consent, agreements, decisions, and where a share stands. Pure data.
 //! - [`metrics`]: what is counted, and its page.
+//! - [`kept`]: what a file says, read from its text when it is first asked for.
 //!
 //! Pure, the same answer to the same question:
 //!
@@ -133,6 +134,7 @@ pub mod errors;
 pub mod follow;
 pub mod http;
 pub mod intake;
+pub mod kept;
 pub mod ledger;
 pub mod mapping;
 pub mod metrics;

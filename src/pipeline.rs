@@ -28,8 +28,9 @@ use crate::mapping::Mapping;
 use crate::model::ChangeOutcome;
 use crate::points;
 use crate::rules::Rules;
+use crate::store::connections::{self, Connection};
 use crate::store::dirty::{self, Dirty};
-use crate::store::{Db, Rows, claims, connections, inbox, leads, loads};
+use crate::store::{Db, Rows, claims, due, inbox, leads, loads};
 
 /// Batches of hints that a turn works on at the same time: while one waits for its vendor or the store, another is decided about.
 const BATCHES: usize = 2;
@@ -41,40 +42,46 @@ const BATCHES: usize = 2;
 pub async fn turn(ctx: &Context, line: &Line) -> Result<bool> {
     let rules = ctx.rules();
     inbox::take_in(&ctx.db).await?;
-    if stopped(ctx, line).await? {
-        return Ok(false);
-    }
+    let Some(stored) = working(ctx, line).await? else { return Ok(false) };
     let mut worked = false;
     for mapping in rules.of(line.name()) {
-        let from = connections::one(&ctx.db, line.name()).await?.and_then(|c| c.share_from).unwrap_or_else(|| ctx.clock.now());
-        worked |= intake::poll::poll(ctx, line, mapping.object(), mapping.selection(), from).await?;
-        let braked = braked(ctx, line).await?;
-        if line.role().shares() && !braked {
+        worked |= intake::poll::poll(ctx, line, &stored, mapping.object(), mapping.selection()).await?;
+    }
+    let braked = braked(ctx, line).await?;
+    if line.role().shares() && !braked {
+        for mapping in rules.of(line.name()) {
             worked |= intake::waits::raise(ctx, &rules, line, mapping).await?;
         }
-        let taken = (0..BATCHES).map(|_| Box::pin(take_in(ctx, &rules, line, mapping, braked)));
-        for taken in ctx.transport.together(taken).await {
-            worked |= taken?;
+    }
+    let due = due::of(&ctx.db, line.name(), ctx.clock.now()).await?;
+    if due.hints {
+        for mapping in rules.of(line.name()) {
+            let taken = (0..BATCHES).map(|_| Box::pin(take_in(ctx, &rules, line, mapping, braked)));
+            for taken in ctx.transport.together(taken).await {
+                worked |= taken?;
+            }
         }
     }
-    if line.role().receives() {
+    if due.out && line.role().receives() {
         worked |= delivery::deliver(ctx, &rules, line, Way::Out).await?;
+    }
+    if due.sweeps && line.role().receives() {
         worked |= delivery::sweep(ctx, &rules, line).await?;
     }
-    if line.role().shares() {
+    if due.back && line.role().shares() {
         worked |= delivery::deliver(ctx, &rules, line, Way::Back).await?;
     }
     Ok(worked)
 }
 
-/// Whether a connection does nothing for now: all is stopped, it is not connected, or it is paused.
-async fn stopped(ctx: &Context, line: &Line) -> Result<bool> {
+/// A connection as stored, unless it does nothing for now: all is stopped, it is not connected, or it is paused.
+async fn working(ctx: &Context, line: &Line) -> Result<Option<Connection>> {
     if ctx.low_disk.load(Ordering::Relaxed) || connections::setting(&ctx.db, "stopped").await?.is_some() {
-        return Ok(true);
+        return Ok(None);
     }
-    let Some(connection) = connections::one(&ctx.db, line.name()).await? else { return Ok(true) };
-    line.learn(&connection);
-    Ok(connection.state != "connected")
+    let Some(stored) = connections::one(&ctx.db, line.name()).await? else { return Ok(None) };
+    line.learn(&stored);
+    Ok(Some(stored).filter(|stored| stored.state == "connected"))
 }
 
 /// Stops a connection that shares far more than people can have asked for. What was shared goes on, and ends where somebody

@@ -3,13 +3,14 @@
 //! The database holds the active versions. A file with an error never replaces the last good
 //! version, an edit of signed terms waits until it is signed, and a missing file ends nothing.
 
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Connection};
 use crate::errors::{Diagnostic, Error, Result, Severity};
 use crate::mapping::{self, Mapping};
-use crate::program::{self, FileKind, ProgramFile, Publish};
+use crate::program::{self, FileKind, Program, ProgramFile, Publish};
 use crate::rules::Rules;
 use crate::store::{Db, files};
 
@@ -26,54 +27,93 @@ pub struct Published {
 }
 
 /// Everything that the folders hold, parsed, with what is wrong.
+#[derive(Default)]
 pub struct Folders {
     program: Vec<ProgramFile>,
-    /// Name, file, text and mapping.
-    mappings: Vec<(String, String, String, Mapping)>,
+    /// What the program's files are together.
+    whole: Program,
+    /// By file name without its ending.
+    mappings: Vec<Found>,
     /// What was found.
     pub diagnostics: Vec<Diagnostic>,
 }
 
+/// A mapping in its folder.
+struct Found {
+    name: String,
+    file: String,
+    text: String,
+    mapping: Mapping,
+}
+
+/// Where the files are and whose accounts they are about: what of the configuration is needed as long as the daemon runs.
+pub struct Places {
+    program: PathBuf,
+    mappings: PathBuf,
+    /// Partner and connector, by connection.
+    connections: BTreeMap<String, (String, String)>,
+}
+
+impl From<&Config> for Places {
+    fn from(config: &Config) -> Self {
+        let account = |connection: &Connection| (connection.partner.clone(), connection.connector.clone());
+        Self {
+            program: config.program.dir.clone(),
+            mappings: config.program.mappings_dir.clone(),
+            connections: config.connections.iter().map(|(name, connection)| (name.clone(), account(connection))).collect(),
+        }
+    }
+}
+
+impl Places {
+    /// The folders of people's files.
+    pub fn folders(&self) -> [&Path; 2] {
+        [&self.program, &self.mappings]
+    }
+}
+
 /// Reads the program's folder and the mappings' folder.
-pub fn read(config: &Config) -> Folders {
-    let (program, mut diagnostics) = program::read_folder(&config.program.dir);
+pub fn read(places: &Places) -> Folders {
+    let (program, mut diagnostics) = program::read_folder(&places.program);
     let mut mappings = Vec::new();
-    for (name, file, text) in texts(&config.program.mappings_dir, &mut diagnostics) {
+    let mut objects = BTreeMap::new();
+    for path in paths(&places.mappings, &mut diagnostics) {
+        let file = path.display().to_string();
+        let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                diagnostics.push(Diagnostic::whole(&file, "mapping.unreadable", format!("it cannot be read: {error}")));
+                continue;
+            }
+        };
         match mapping::parse(&file, &text) {
-            Ok(mapping) => {
+            Ok(mut mapping) => {
                 diagnostics.extend(mapping.warnings().iter().cloned());
-                diagnostics.extend(misplaced(config, &name, &file, &mapping));
-                mappings.push((name, file, text, mapping));
+                diagnostics.extend(misplaced(places, &mut objects, &name, &file, &mapping));
+                mapping.rest();
+                mappings.push(Found { name, file, text, mapping });
             }
             Err(problems) => diagnostics.extend(problems),
         }
     }
-    let (_, across) = program::compile(program.clone());
+    let (whole, across) = program::compile(program.clone());
     diagnostics.extend(program.iter().flat_map(|f| f.warnings.clone()));
     diagnostics.extend(across);
-    Folders { program, mappings, diagnostics }
+    Folders { program, whole, mappings, diagnostics }
 }
 
-fn texts(folder: &Path, diagnostics: &mut Vec<Diagnostic>) -> Vec<(String, String, String)> {
-    let mut found = Vec::new();
+fn paths(folder: &Path, diagnostics: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         let shown = folder.display().to_string();
         diagnostics.push(
             Diagnostic::whole(&shown, "mapping.no_folder", "there is no such folder").hint("set program.mappings_dir, or make the folder"),
         );
-        return found;
+        return Vec::new();
     };
     let mut paths: Vec<_> = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "toml")).collect();
     paths.sort();
-    for path in paths {
-        let file = path.display().to_string();
-        let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-        match std::fs::read_to_string(&path) {
-            Ok(text) => found.push((name, file, text)),
-            Err(error) => diagnostics.push(Diagnostic::whole(&file, "mapping.unreadable", format!("it cannot be read: {error}"))),
-        }
-    }
-    found
+    paths
 }
 
 /// The connection that a mapping file is for: its name up to the first dot.
@@ -81,10 +121,16 @@ fn connection_of(name: &str) -> &str {
     name.split('.').next().unwrap_or(name)
 }
 
-fn misplaced(config: &Config, name: &str, file: &str, mapping: &Mapping) -> Vec<Diagnostic> {
+fn misplaced<'p>(
+    places: &'p Places,
+    objects: &mut BTreeMap<&'p str, Vec<String>>,
+    name: &str,
+    file: &str,
+    mapping: &Mapping,
+) -> Vec<Diagnostic> {
     let connection = connection_of(name);
-    let Some(found) = config.connections.get(connection) else {
-        let known: Vec<&str> = config.connections.keys().map(String::as_str).collect();
+    let Some((partner, connector)) = places.connections.get(connection) else {
+        let known: Vec<&str> = places.connections.keys().map(String::as_str).collect();
         let hint = crate::errors::did_you_mean(connection, known.iter().copied())
             .map_or_else(|| "name the file <connection>.toml".to_owned(), |c| format!("did you mean {c}.toml?"));
         return vec![
@@ -92,16 +138,17 @@ fn misplaced(config: &Config, name: &str, file: &str, mapping: &Mapping) -> Vec<
         ];
     };
     let mut wrong = Vec::new();
-    for (what, is, should) in [("partner", mapping.partner(), &found.partner), ("connector", mapping.connector(), &found.connector)] {
+    for (what, is, should) in [("partner", mapping.partner(), partner), ("connector", mapping.connector(), connector)] {
         if is != should {
             let message = format!("it says {what} = {is:?}, and the connection {connection:?} has {should:?}");
             wrong.push(Diagnostic::whole(file, "mapping.other_connection", message).hint("correct the one that is wrong"));
         }
     }
-    let objects =
-        leadshare_connectors::by_name(&found.connector).map(|entry| (entry.connector)().manifest().objects.clone()).unwrap_or_default();
+    let objects = objects.entry(connector).or_insert_with(|| {
+        leadshare_connectors::by_name(connector).map(|entry| (entry.connector)().manifest().objects.clone()).unwrap_or_default()
+    });
     if !objects.iter().any(|o| o == mapping.object()) {
-        let message = format!("{} has no object {:?} for leads", found.connector, mapping.object());
+        let message = format!("{connector} has no object {:?} for leads", mapping.object());
         wrong.push(Diagnostic::whole(file, "mapping.no_object", message).hint(format!("use one of: {}", objects.join(", "))));
     }
     wrong
@@ -110,45 +157,60 @@ fn misplaced(config: &Config, name: &str, file: &str, mapping: &Mapping) -> Vec<
 impl Folders {
     /// The rules that the folders hold, without putting anything in force: for commands that only look.
     pub fn into_rules(self) -> Rules {
-        let (program, _) = program::compile(self.program);
-        let mut mappings = std::collections::BTreeMap::<String, Vec<Mapping>>::new();
-        for (name, _, _, mapping) in self.mappings {
-            mappings.entry(connection_of(&name).to_owned()).or_default().push(mapping);
-        }
-        Rules { program, mappings }
+        let found = self.mappings.into_iter().map(|found| (found.name, found.mapping));
+        Rules { program: self.whole, mappings: by_connection(found) }
     }
+}
+
+fn by_connection(mappings: impl Iterator<Item = (String, Mapping)>) -> BTreeMap<String, Vec<Mapping>> {
+    let mut all = BTreeMap::<String, Vec<Mapping>>::new();
+    for (name, mapping) in mappings {
+        let of = all.entry(connection_of(&name).to_owned()).or_default();
+        of.reserve_exact(1);
+        of.push(mapping);
+    }
+    all
 }
 
 /// Publishes what changed in the folders and answers the rules in force.
 ///
 /// # Errors
 /// The store's. Errors in files are diagnostics: the last good versions stay in force.
-pub async fn publish(db: &Db, clock: &Clock, config: &Config) -> Result<Published> {
-    let folders = read(config);
+pub async fn publish(db: &Db, clock: &Clock, places: &Places) -> Result<Published> {
+    let folders = read(places);
     let stored = files::current(db).await?;
-    let active = |kind: &str, name: &str| stored.iter().find(|f| f.0 == kind && f.1 == name && f.4 == "active");
-    let bad = |file: &str| folders.diagnostics.iter().any(|d| d.severity == Severity::Error && d.file == file);
+    let active: BTreeMap<(&str, &str), &str> =
+        stored.iter().filter(|f| f.3 == "active").map(|f| ((f.0.as_str(), f.1.as_str()), f.2.as_str())).collect();
+    let bad: BTreeSet<&str> = folders.diagnostics.iter().filter(|d| d.severity == Severity::Error).map(|d| d.file.as_str()).collect();
     let now = clock.now();
-    let mut changed = Vec::new();
-    let mut tx = db.begin().await?;
-    for file in folders.program.iter().filter(|f| !bad(&f.file)) {
-        let before = active(file.kind.word(), &file.name).and_then(|f| parse_stored(file.kind, &f.1, &f.3));
-        let (state, reason) = match program::choose_active(before.as_ref(), file) {
-            Publish::Unchanged => continue,
-            Publish::Active => ("active", None),
-            Publish::Pending { reason } => ("pending", Some(reason)),
+    let mut news = Vec::new();
+    for file in folders.program.iter().filter(|f| !bad.contains(f.file.as_str())) {
+        let kind = file.kind.word();
+        let before = match active.get(&(kind, &file.name)) {
+            Some(hash) if **hash == file.hash => continue,
+            Some(hash) => parse_stored(file.kind, &file.name, &files::body(db, kind, &file.name, hash).await?.unwrap_or_default()),
+            None => None,
         };
-        files::put(&mut tx, file.kind.word(), &file.name, &file.hash, &file.text, state, reason.as_deref(), now).await?;
-        changed.push(format!("{}/{}", file.kind.word(), file.name));
-    }
-    for (name, _, text, mapping) in folders.mappings.iter().filter(|(_, file, ..)| !bad(file)) {
-        if active(MAPPING, name).is_none_or(|f| f.2 != mapping.hash()) {
-            files::put(&mut tx, MAPPING, name, mapping.hash(), text, "active", None, now).await?;
-            changed.push(format!("{MAPPING}/{name}"));
+        match program::choose_active(before.as_ref(), file) {
+            Publish::Unchanged => {}
+            Publish::Active => news.push((kind, &file.name, file.hash.as_str(), &*file.text, "active", None)),
+            Publish::Pending { reason } => news.push((kind, &file.name, file.hash.as_str(), &*file.text, "pending", Some(reason))),
         }
     }
+    for found in folders.mappings.iter().filter(|found| !bad.contains(found.file.as_str())) {
+        if active.get(&(MAPPING, &found.name)).is_none_or(|hash| *hash != found.mapping.hash()) {
+            news.push((MAPPING, &found.name, found.mapping.hash(), &found.text, "active", None));
+        }
+    }
+    let mut tx = db.begin().await?;
+    for (kind, name, hash, text, state, reason) in &news {
+        files::put(&mut tx, kind, name, hash, text, state, reason.as_deref(), now).await?;
+    }
     tx.commit().await?;
-    Ok(Published { rules: in_force(db).await?, diagnostics: folders.diagnostics, changed })
+    let changed: Vec<String> = news.iter().map(|(kind, name, ..)| format!("{kind}/{name}")).collect();
+    let stored = if changed.is_empty() { stored } else { files::current(db).await? };
+    let (rules, diagnostics) = together(db, stored, folders).await?;
+    Ok(Published { rules, diagnostics, changed })
 }
 
 /// The rules in force, from the database alone.
@@ -156,24 +218,49 @@ pub async fn publish(db: &Db, clock: &Clock, config: &Config) -> Result<Publishe
 /// # Errors
 /// The store's; [`Error::Unreadable`] when a stored version cannot be parsed any more.
 pub async fn in_force(db: &Db) -> Result<Rules> {
-    let mut program_files = Vec::new();
-    let mut mappings = std::collections::BTreeMap::<String, Vec<Mapping>>::new();
-    for (kind, name, _, text, state, _) in files::current(db).await? {
-        if state != "active" {
-            continue;
-        }
+    Ok(together(db, files::current(db).await?, Folders::default()).await?.0)
+}
+
+/// The rules in force. A version that lies in a folder as it is in force was read there; others come from the database.
+async fn together(db: &Db, stored: Vec<files::StoredFile>, folders: Folders) -> Result<(Rules, Vec<Diagnostic>)> {
+    let Folders { program, whole, mappings, diagnostics } = folders;
+    let count = program.len();
+    let mut program: BTreeMap<(FileKind, String, String), ProgramFile> =
+        program.into_iter().map(|f| ((f.kind, f.name.clone(), f.hash.clone()), f)).collect();
+    let mut found: BTreeMap<String, Mapping> = mappings.into_iter().map(|found| (found.name, found.mapping)).collect();
+    let (mut files, mut mappings, mut same) = (Vec::new(), Vec::new(), true);
+    for (kind, name, hash, ..) in stored.into_iter().filter(|f| f.3 == "active") {
         if kind == MAPPING {
-            let mapping = mapping::parse(&name, &text).map_err(|_| Error::Unreadable { what: format!("the stored mapping {name}") })?;
-            mappings.entry(connection_of(&name).to_owned()).or_default().push(mapping);
+            let mapping = match found.remove(&name).filter(|mapping| mapping.hash() == hash) {
+                Some(mapping) => mapping,
+                None => {
+                    let text = files::body(db, &kind, &name, &hash).await?.unwrap_or_default();
+                    let mut mapping =
+                        mapping::parse(&name, &text).map_err(|_| Error::Unreadable { what: format!("the stored mapping {name}") })?;
+                    mapping.rest();
+                    mapping
+                }
+            };
+            mappings.push((name, mapping));
         } else if let Some(known) = FileKind::ALL.into_iter().find(|k| k.word() == kind) {
-            program_files
-                .push(parse_stored(known, &name, &text).ok_or_else(|| Error::Unreadable { what: format!("the stored {kind} {name}") })?);
+            let unreadable = || Error::Unreadable { what: format!("the stored {kind} {name}") };
+            let file = match program.remove(&(known, name.clone(), hash.clone())) {
+                Some(file) => file,
+                None => {
+                    same = false;
+                    let text = files::body(db, &kind, &name, &hash).await?.unwrap_or_default();
+                    parse_stored(known, &name, &text).ok_or_else(unreadable)?
+                }
+            };
+            files.push(file);
         }
     }
-    let (program, _) = program::compile(program_files);
-    Ok(Rules { program, mappings })
+    let program = if same && files.len() == count { whole } else { program::compile(files).0 };
+    Ok((Rules { program, mappings: by_connection(mappings.into_iter()) }, diagnostics))
 }
 
 fn parse_stored(kind: FileKind, name: &str, text: &str) -> Option<ProgramFile> {
-    program::parse_file(kind, name, &format!("{}/{name}.{}", kind.folder(), kind.ending()), text).ok()
+    let mut file = program::parse_file(kind, name, &format!("{}/{name}.{}", kind.folder(), kind.ending()), text).ok()?;
+    file.rest();
+    Some(file)
 }

@@ -7,7 +7,8 @@ use crate::http::line::Line;
 use crate::mapping::Mapping;
 use crate::program::Program;
 
-/// What decides and translates. A stage takes one snapshot and works with it to its end.
+/// What decides and translates. A stage takes one snapshot and works with it to its end. A clone is at rest.
+#[derive(Clone)]
 pub struct Rules {
     /// Partners, agreements, notices, lists, messages.
     pub program: Program,

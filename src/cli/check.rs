@@ -18,7 +18,7 @@ pub async fn check(path: &Path, ask: bool, json: bool) -> Result<bool> {
             return Ok(false);
         }
     };
-    let found = publish::read(&config).diagnostics;
+    let found = publish::read(&publish::Places::from(&config)).diagnostics;
     let mut well = report(&found, json && !ask);
     if ask && well {
         let ctx = build(&config).await?.ctx;

@@ -200,7 +200,7 @@ fn ended(all_was_well: Result<bool>) -> ExitCode {
 async fn dispatch(cli: Cli) -> Result<bool> {
     let (path, json) = (cli.config, cli.json);
     match cli.command {
-        Command::Run => run::run(&load(&path)?, &path).await,
+        Command::Run => run::run(load(&path)?, &path).await,
         Command::Demo { once, leads, data } => demo::demo(once, leads as usize, data, json).await,
         Command::Check { connections } => check::check(&path, connections, json).await,
         Command::Connect { partner, hours } => connect::connect(&load(&path)?, &partner, hours, json).await,

@@ -13,34 +13,37 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::context::Context;
 use crate::errors::{Error, Result, Severity};
+use crate::publish::Places;
 use crate::web::{self, WebState, auth::AdminAuth};
 use crate::{daemon, mapping, metrics, service, summary, telemetry};
 
 /// Runs until SIGTERM or SIGINT.
-pub async fn run(config: &Config, path: &Path) -> Result<bool> {
+pub async fn run(config: Config, path: &Path) -> Result<bool> {
     telemetry::init(&config.log)?;
     let page = metrics::Page::install()?;
     let clock = Clock::system();
     // Phone metadata takes a moment to load; the first lead should not wait for it.
     tokio::task::spawn_blocking(mapping::transform::warm);
-    let _only = daemon::only_one(config)?;
-    let built = daemon::build(config, &clock).await?;
+    let _only = daemon::only_one(&config)?;
+    let built = daemon::build(&config, &clock).await?;
     for problem in &built.diagnostics {
         if problem.severity == Severity::Error {
             tracing::error!(file = problem.file, line = problem.line, code = problem.code, "{}", problem.message);
         }
     }
-    let ctx = built.ctx;
+    let daemon::Built { ctx, signer, .. } = built;
     let stop = CancellationToken::new();
     let listener = tokio::net::TcpListener::bind(config.server.listen).await;
     let listener = listener.map_err(|e| Error::System(format!("{} cannot be listened on: {e}", config.server.listen)))?;
-    let mut web = tokio::spawn(serve(listener, config, &ctx, &page, &stop)?);
+    let mut web = tokio::spawn(serve(listener, &config, &ctx, &page, &stop)?);
     let name = format!("{} {}", rustix::system::uname().nodename().to_string_lossy(), config.server.listen);
-    let mut work = tokio::spawn(daemon::work(ctx.clone(), built.signer, name, stop.clone()));
-    let disk = tokio::spawn(daemon::watch_disk(ctx.clone(), config.clone(), stop.clone()));
-    let reloads = tokio::spawn(reload(ctx.clone(), config.clone(), stop.clone()));
+    let mut work = tokio::spawn(daemon::work(ctx.clone(), signer, name, stop.clone()));
+    let disk = tokio::spawn(daemon::watch_disk(ctx.clone(), config.store.data_dir.clone(), config.limits.free_disk_mb, stop.clone()));
+    let reloads = tokio::spawn(reload(ctx.clone(), Places::from(&config), stop.clone()));
     tracing::info!(listen = %config.server.listen, connections = ctx.lines.len(), store = ctx.db.engine(), config = %path.display(), "running");
     service::ready("running");
+    // With thousands of accounts the configuration is large, and nothing reads it any more.
+    drop(config);
 
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| Error::System(e.to_string()))?;
     let beat = std::time::Duration::from_millis(service::watchdog().unwrap_or(5_000) as u64);
@@ -109,8 +112,11 @@ fn serve(
     })
 }
 
+/// So often what was read of the rules for a decision is forgotten again: what is in use is read once more.
+const REST: std::time::Duration = std::time::Duration::from_hours(1);
+
 /// Publishes changed files when told by SIGHUP or when a folder changes.
-async fn reload(ctx: Arc<Context>, config: Config, stop: CancellationToken) {
+async fn reload(ctx: Arc<Context>, places: Places, stop: CancellationToken) {
     let (changed, mut heard) = tokio::sync::mpsc::channel::<()>(1);
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|e| !e.kind.is_access()) {
@@ -119,7 +125,7 @@ async fn reload(ctx: Arc<Context>, config: Config, stop: CancellationToken) {
         }
     });
     let _watcher = watcher.map(|mut watcher| {
-        for dir in [&config.program.dir, &config.program.mappings_dir] {
+        for dir in places.folders() {
             if let Err(error) = watcher.watch(dir, notify::RecursiveMode::Recursive) {
                 tracing::warn!(dir = %dir.display(), %error, "the folder cannot be watched: reload by SIGHUP");
             }
@@ -131,6 +137,10 @@ async fn reload(ctx: Arc<Context>, config: Config, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = hangup.recv() => {}
+            () = tokio::time::sleep(REST) => {
+                ctx.set_rules((*ctx.rules()).clone());
+                continue;
+            }
             Some(()) = heard.recv() => {
                 // An editor writes a file in several steps.
                 tokio::time::sleep(std::time::Duration::from_millis(300)).await;
@@ -138,7 +148,7 @@ async fn reload(ctx: Arc<Context>, config: Config, stop: CancellationToken) {
             }
         }
         service::reloading();
-        if let Err(error) = daemon::reload(&ctx, &config).await {
+        if let Err(error) = daemon::reload(&ctx, &places).await {
             tracing::error!(%error, "the files could not be published; the rules before stay in force");
         }
         service::ready("running");

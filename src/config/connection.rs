@@ -59,6 +59,10 @@ pub struct Connection {
     pub share_from: Option<Day>,
     /// Pause between polls, where it is not the connector's usual one.
     pub poll_every: Option<Period>,
+    /// Longest pause between polls, a quarter of an hour where it is not given. Where polls have found nothing new for a while
+    /// (nothing happens, or webhooks tell of it first) the next comes after a sixtieth of that while, within these bounds; one
+    /// that finds something ends that.
+    pub poll_at_least_every: Option<Period>,
     /// How long a write that was never answered may still arrive there, where it is not the connector's usual time: the
     /// longest that the vendor's server, and what stands before it, lets a request run. So long nobody writes what is in
     /// doubt. Half a minute at least, an hour at most.

@@ -101,10 +101,10 @@ pub fn exclusivity(case: &Case<'_>, out: &mut Findings) {
         out.fail(Gate::Exclusivity, "exclusivity.reserved", "9 exclusivity.source_gives", text);
     }
     let source = program.partners.get(&facts.source).map(|p| &p.value);
-    let refuses = program.agreements.values().any(|other| {
+    let refuses = program.to_recipient(entry.recipient()).any(|other| {
         let gives = other.agreement.exclusivity.recipient_gives.as_ref();
         let rivals = gives.and_then(|g| list_name(&g.rivals)).and_then(|name| program.list(name));
-        let theirs = other.recipient() == entry.recipient() && other.source() != facts.source && other.in_force(facts.now).is_ok();
+        let theirs = other.source() != facts.source && other.in_force(facts.now).is_ok();
         theirs
             && rivals
                 .zip(source)

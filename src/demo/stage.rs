@@ -136,7 +136,7 @@ impl Stage {
             let url = served.url();
             let _ = write!(
                 text,
-                "\n[connections.{0}]\npartner = \"{0}\"\nconnector = \"{1}\"\nrole = \"{2}\"\nbase_url = \"{url}\"\npoll_every = \"5s\"\nbrake_per_hour = 1000000\ndangerously_allow_networks = [\"127.0.0.0/8\"]\n",
+                "\n[connections.{0}]\npartner = \"{0}\"\nconnector = \"{1}\"\nrole = \"{2}\"\nbase_url = \"{url}\"\npoll_every = \"5s\"\npoll_at_least_every = \"5s\"\nbrake_per_hour = 1000000\ndangerously_allow_networks = [\"127.0.0.0/8\"]\n",
                 actor.name, actor.connector, actor.role
             );
             let secret = Self::secret(i);

@@ -118,7 +118,8 @@ pub struct Limits {
     clock: Clock,
     db: Db,
     connection: String,
-    budgets: BTreeMap<String, Paced>,
+    /// By name; a connection has few.
+    budgets: Box<[(String, Paced)]>,
     blocked: Mutex<BTreeMap<String, Millis>>,
 }
 
@@ -194,6 +195,10 @@ impl Limits {
         Self { clock: clock.clone(), db: db.clone(), connection: connection.to_owned(), budgets, blocked: Mutex::default() }
     }
 
+    fn paced(&self, budget: &str) -> Option<&Paced> {
+        self.budgets.iter().find(|(name, _)| name == budget).map(|(_, paced)| paced)
+    }
+
     /// Spends from budgets, waiting a moment where needed. `protect` is for withdrawals, erasures and recalls: they use
     /// what is kept free for them, and more than the share that the partner was promised.
     ///
@@ -239,7 +244,7 @@ impl Limits {
             if let Some(until) = self.blocked_until(name).filter(|until| *until > now) {
                 return Err(until);
             }
-            let Some(paced) = self.budgets.get(name) else { return Ok(None) };
+            let Some(paced) = self.paced(name) else { return Ok(None) };
             let units = units.clamp(1, paced.window().promised());
             let until = match paced.take(units, protect, &self.clock) {
                 Take::Yes(block) => return Ok(Some((paced, block, units))),
@@ -316,7 +321,7 @@ impl Limits {
 
     /// Forgets what is known: another replica may have spent meanwhile.
     pub fn forget(&self) {
-        for paced in self.budgets.values() {
+        for (_, paced) in &self.budgets {
             paced.window().forget();
         }
         self.blocked.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -325,7 +330,7 @@ impl Limits {
     /// Corrects a budget by what the vendor says of it: other apps spend from the same account.
     pub fn heard(&self, budget: &Budget, response: &Response, now: Millis) {
         let number = |header: &Option<String>| response.header(header.as_ref()?).and_then(|v| v.trim().parse::<i64>().ok());
-        let Some(paced) = self.budgets.get(&budget.name) else { return };
+        let Some(paced) = self.paced(&budget.name) else { return };
         let mut window = paced.window();
         if let Some((used, limit)) = budget.usage_header.as_ref().and_then(|name| response.header(name)).and_then(used_of) {
             window.heard(Some(limit), used, now);

@@ -18,6 +18,9 @@ use crate::errors::{Error, Result};
 use crate::store::{Db, connections};
 use crate::vault::Vault;
 
+/// An account is polled when it has been quiet for this part longer.
+const QUIET_PART: Millis = 60;
+
 /// What a partner's account is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -69,6 +72,8 @@ pub struct Setup {
     pub brake_per_hour: u32,
     /// Pause between polls, milliseconds.
     pub poll_every: Millis,
+    /// The longest pause between polls, of an account where nothing changes.
+    pub poll_at_least_every: Millis,
     /// How long a write of unknown outcome may still arrive, milliseconds.
     pub settle_after: Millis,
     /// Opened networks.
@@ -182,6 +187,12 @@ impl Line {
     /// Pause between polls, milliseconds.
     pub fn poll_every(&self) -> Millis {
         self.setup.poll_every
+    }
+    /// The pause after a poll of an account where nothing has changed for so long: a sixtieth of that, so that what comes
+    /// is seen late by so much at most.
+    pub fn poll_pause(&self, quiet: Millis) -> Millis {
+        let every = self.setup.poll_every;
+        (quiet / QUIET_PART).clamp(every, self.setup.poll_at_least_every.max(every))
     }
     /// How long a write of unknown outcome may still arrive, milliseconds.
     pub fn settle_after(&self) -> Millis {

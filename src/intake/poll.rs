@@ -1,38 +1,43 @@
 //! Polling: finds what changed since the cursor and raises hints, each page in one transaction with
 //! the cursor that it reaches.
 
-use leadshare_connectors::sdk::{Cursor, Op, Record, Selection, State};
+use leadshare_connectors::sdk::{Cursor, Op, Output, Record, Selection, State};
 use serde_json::{Value, json};
 
-use crate::clock::Millis;
+use crate::clock::{Millis, SECOND};
 use crate::context::Context;
 use crate::errors::Result;
 use crate::http::Terms;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, Sink, drive};
 use crate::points;
+use crate::store::connections::{self, Connection};
 use crate::store::dirty::{self, Raise};
-use crate::store::{connections, shares};
+use crate::store::shares;
 
 /// Most records at a recipient whose fate is asked for in one poll.
 const FOLLOWED: usize = 5_000;
 /// Polls between two looks at every record whose fate is open.
 const FOLLOW_EVERY: Millis = 15;
 
+/// A vendor's clock is kept when it has moved by more than this: it is told in whole seconds.
+const CLOCK_MOVED: Millis = SECOND;
+
 /// Polls one object when its time has come. Answers whether anything was raised.
 ///
 /// # Errors
 /// The store's. Trouble at the vendor only moves the next poll.
-pub async fn poll(ctx: &Context, line: &Line, object: &str, selection: Selection, from: Millis) -> Result<bool> {
+pub async fn poll(ctx: &Context, line: &Line, stored: &Connection, object: &str, selection: Selection) -> Result<bool> {
     let now = ctx.clock.now();
     let poll = &line.manifest().poll;
-    let (cursor, due, _) = dirty::cursor(&ctx.db, line.name(), object).await?.unwrap_or((None, 0, 0));
+    let (cursor, due, quiet_since) = dirty::cursor(&ctx.db, line.name(), object).await?.unwrap_or((None, 0, now));
     if due > now {
         return Ok(false);
     }
     let cursor = cursor.and_then(|text| serde_json::from_str::<Value>(&text).ok()).map(Cursor);
     // The vendor's clock bounds the poll: ours may be fast, and rows commit late.
     let until = now.min(now + line.clock_offset()) - poll.lag_ms;
+    let from = stored.share_from.unwrap_or(now);
     let op = Op::Changes { object: object.to_owned(), cursor, from, until, fields: Vec::new(), selection };
     let mut pages = Pages { ctx, line, object, raised: 0 };
     let ended = match line.connector().open(&op, &line.account(), None) {
@@ -41,8 +46,9 @@ pub async fn poll(ctx: &Context, line: &Line, object: &str, selection: Selection
     };
     let raised = pages.raised;
     points::at("poll.ended").await;
-    let (reached, next) = match ended {
-        Ended::Done(leadshare_connectors::sdk::Output::Cursor(cursor)) => (Some(cursor.0.to_string()), now + line.poll_every()),
+    let (reached, mut next) = match ended {
+        Ended::Done(Output::Cursor(cursor)) if raised == 0 => (Some(cursor.0.to_string()), quietly(ctx, line, now, quiet_since)),
+        Ended::Done(Output::Cursor(cursor)) => (Some(cursor.0.to_string()), now + line.poll_every()),
         Ended::Done(_) => (None, now + line.poll_every()),
         Ended::Wait(until) | Ended::Rest(until, _) => (None, until),
         Ended::Passing(code) => {
@@ -55,25 +61,39 @@ pub async fn poll(ctx: &Context, line: &Line, object: &str, selection: Selection
             (None, now + 10 * line.poll_every())
         }
     };
-    connections::set_clock_offset(&ctx.db, line.name(), line.clock_offset()).await?;
     let follow = format!("follow {object}");
-    let (after, follow_due, _) = dirty::cursor(&ctx.db, line.name(), &follow).await?.unwrap_or_default();
+    let followed =
+        if line.role().receives() { Some(dirty::cursor(&ctx.db, line.name(), &follow).await?.unwrap_or_default()) } else { None };
     let mut tx = ctx.db.begin().await?;
     let mut raised_more = 0;
-    if line.role().receives() && follow_due <= now {
+    if let Some((after, ..)) = followed.filter(|(_, due, _)| *due <= now) {
         // What a lead turned into may move without touching the lead's own record.
         let open = shares::followed(&mut tx, line.name(), object, &after.unwrap_or_default(), FOLLOWED).await?;
         // The next of very many come with the next poll.
         let (last, pause) = if open.len() < FOLLOWED { (None, FOLLOW_EVERY) } else { (open.last().map(|(share, _)| share.clone()), 1) };
+        if last.is_some() {
+            next = next.min(now + line.poll_every());
+        }
         let open: Vec<Raise> = open.into_iter().map(|(_, id)| changed(object, id)).collect();
         raised_more = open.len();
         dirty::raise(&mut tx, line.name(), &open, now).await?;
         dirty::save_cursor(&mut tx, line.name(), &follow, Some(last.unwrap_or_default()), now + pause * line.poll_every()).await?;
     }
-    dirty::save_cursor(&mut tx, line.name(), object, reached, next).await?;
+    dirty::polled(&mut tx, line.name(), object, reached, now, next, raised > 0).await?;
+    if (line.clock_offset() - stored.clock_offset).abs() > CLOCK_MOVED {
+        connections::set_clock_offset(&mut tx, line.name(), line.clock_offset()).await?;
+    }
     tx.commit().await?;
     points::at("poll.kept").await;
     Ok(raised + raised_more > 0)
+}
+
+/// When the next poll of an account is due in which nothing has changed since then. Long pauses differ by up to an eighth, so that
+/// polls that once came together do not stay so.
+fn quietly(ctx: &Context, line: &Line, now: Millis, quiet_since: Millis) -> Millis {
+    let pause = line.poll_pause(now - quiet_since);
+    let spread = if pause > line.poll_every() { pause / 8 * ctx.clock.jitter() / 1_000 } else { 0 };
+    now + pause - spread
 }
 
 fn changed(object: &str, id: String) -> Raise {

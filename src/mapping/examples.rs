@@ -45,8 +45,12 @@ const CLAIM: &[&str] = &[
 impl Mapping {
     /// Runs every example of the file.
     pub fn run_examples(&self) -> Vec<ExampleResult> {
-        let results =
-            self.file.examples.iter().map(|example| ExampleResult { name: example.name.clone(), differences: self.differences(example) });
+        let results = self
+            .body
+            .file
+            .examples
+            .iter()
+            .map(|example| ExampleResult { name: example.name.clone(), differences: self.differences(example) });
         results.collect()
     }
 

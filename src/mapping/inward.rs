@@ -52,7 +52,7 @@ impl Mapping {
     pub fn to_lead(&self, record: &Fields) -> Mapped {
         let mut fields = BTreeMap::new();
         let (mut invalid, mut quarantined, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
-        for rule in self.rules.iter().filter(|rule| rule.reads) {
+        for rule in self.body.rules.iter().filter(|rule| rule.reads) {
             let country = fields.get("country").and_then(Value::as_str);
             match read(rule, record, country) {
                 Read::Value(value) => {
@@ -86,18 +86,18 @@ impl Mapping {
         }
         self.derive(&mut fields);
         let country = fields.get("country").and_then(Value::as_str).map(str::to_owned);
-        let consent = claim::read(self.file.consent.as_ref(), &self.stops, record, country.as_deref());
+        let consent = claim::read(self.body.file.consent.as_ref(), &self.body.stops, record, country.as_deref());
         Mapped::Lead(Box::new(Lead { fields, consent }), warnings)
     }
 
     /// What a record claims about consent, whether or not it makes a lead.
     pub fn consent(&self, record: &Fields) -> ConsentClaim {
-        claim::read(self.file.consent.as_ref(), &self.stops, record, None)
+        claim::read(self.body.file.consent.as_ref(), &self.body.stops, record, None)
     }
 
     /// The kind of address and the company's domain follow from the e-mail where the mapping does not say otherwise.
     fn derive(&self, fields: &mut BTreeMap<String, Value>) {
-        let mapped = |name: &str| self.rules.iter().any(|rule| rule.reads && rule.lead == name);
+        let mapped = |name: &str| self.body.rules.iter().any(|rule| rule.reads && rule.lead == name);
         let text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
         let email = text("email");
         let kind = email.as_deref().and_then(transform::contact::email_kind);

@@ -98,7 +98,7 @@ pub fn check_against(mapping: &Mapping, fields: &[FieldInfo]) -> Vec<Diagnostic>
     // Histories, lists beside the record and the deal's fields are not among the object's own.
     let own = |u: &&Use| !(u.crm.contains('@') || u.crm.starts_with("deal.") || u.crm.starts_with("opportunity."));
     // A word that is written and one that is read are told once: as the error.
-    let mut uses: Vec<&Use> = mapping.uses.iter().filter(own).collect();
+    let mut uses: Vec<&Use> = mapping.body.uses.iter().filter(own).collect();
     uses.sort_by_key(|u| u.purpose != Purpose::Write);
     for u in uses {
         let mut tell = |at: (usize, usize), severity, code, message: String, hint: String| {
@@ -132,8 +132,8 @@ pub fn check_against(mapping: &Mapping, fields: &[FieldInfo]) -> Vec<Diagnostic>
             tell(u.at, Severity::Warning, "mapping.option_not_covered", message, "add them to `values`, or set `unmapped`".to_owned());
         }
     }
-    let writes: BTreeSet<&str> = mapping.uses.iter().filter(|u| u.purpose == Purpose::Write).map(|u| u.crm.as_str()).collect();
-    if mapping.rules.iter().any(|rule| rule.writes) && mapping.status.field.is_some() {
+    let writes: BTreeSet<&str> = mapping.body.uses.iter().filter(|u| u.purpose == Purpose::Write).map(|u| u.crm.as_str()).collect();
+    if mapping.body.rules.iter().any(|rule| rule.writes) && mapping.body.status.field.is_some() {
         for field in fields.iter().filter(|field| field.required && field.writable && !writes.contains(field.name.as_str())) {
             let message = format!("`{}` must be filled in a new record, and nothing fills it", field.name);
             found.push(

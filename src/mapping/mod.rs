@@ -18,7 +18,7 @@ mod status;
 mod tests;
 pub mod transform;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use leadshare_connectors::sdk::manifest::Manifest;
@@ -33,24 +33,55 @@ pub use lint::check_against;
 pub use status::{StatusBack, StatusSeen};
 
 use crate::errors::Diagnostic;
+use crate::kept::Kept;
 use file::{MappingFile, OrName};
 use rule::{Purpose, Rule, StatusRules, StopTest, Use};
 
-/// A compiled mapping: one partner's records of one object, as leads and back.
-#[derive(Debug)]
+/// A mapping: one partner's records of one object, as leads and back. A clone is at rest: it is compiled when a record comes.
+#[derive(Debug, Clone)]
 pub struct Mapping {
     name: String,
+    partner: String,
+    connector: String,
+    object: String,
+    selection: BTreeMap<String, Vec<String>>,
+    hash: String,
+    body: Kept<Body>,
+}
+
+#[derive(Debug)]
+struct Body {
     file: MappingFile,
     rules: Vec<Rule>,
     stops: Vec<StopTest>,
     status: StatusRules,
     uses: Vec<Use>,
     warnings: Vec<Diagnostic>,
-    hash: String,
 }
 
 /// Parses a mapping file, or tells everything that is wrong with it, in the order of the text.
 pub fn parse(file: &str, text: &str) -> Result<Mapping, Vec<Diagnostic>> {
+    let body = compiled(file, text)?;
+    let MappingFile { partner, connector, object, selection, .. } = &body.file;
+    let (partner, connector, object, selection) = (partner.clone(), connector.clone(), object.clone(), selection.clone());
+    Ok(Mapping {
+        name: file.to_owned(),
+        partner,
+        connector,
+        object,
+        selection,
+        hash: hash(&body.file),
+        body: Kept::new(text.into(), again, body),
+    })
+}
+
+/// Compiles a text that was compiled before.
+#[expect(clippy::expect_used, reason = "the same text, compiled by the same program without an error before")]
+fn again(text: &str) -> Body {
+    compiled("", text).expect("the mapping compiles again")
+}
+
+fn compiled(file: &str, text: &str) -> Result<Body, Vec<Diagnostic>> {
     static SHAPE: LazyLock<Value> = LazyLock::new(schema);
     let doc = doc::Doc::parse(file, text).map_err(sorted)?;
     let doc::Misshapen { errors: mut found, entries } = doc.check_shape(&SHAPE);
@@ -66,8 +97,7 @@ pub fn parse(file: &str, text: &str) -> Result<Mapping, Vec<Diagnostic>> {
     }
     let warnings = sorted(lint::warnings(&written, &compiled.rules, &compiled.status, &doc));
     let compile::Compiled { rules, stops, status, uses } = compiled;
-    let hash = hash(&written);
-    Ok(Mapping { name: file.to_owned(), file: written, rules, stops, status, uses, warnings, hash })
+    Ok(Body { file: written, rules, stops, status, uses, warnings })
 }
 
 fn sorted(mut found: Vec<Diagnostic>) -> Vec<Diagnostic> {
@@ -100,38 +130,43 @@ fn without_empty(value: Value) -> Value {
 impl Mapping {
     /// The partner whose system this is.
     pub fn partner(&self) -> &str {
-        &self.file.partner
+        &self.partner
     }
 
     /// The connector's name.
     pub fn connector(&self) -> &str {
-        &self.file.connector
+        &self.connector
     }
 
     /// The system's object.
     pub fn object(&self) -> &str {
-        &self.file.object
+        &self.object
     }
 
     /// The field that holds our marker: the connector's, where the file names none.
     pub fn marker_field<'a>(&'a self, manifest: &'a Manifest) -> &'a str {
-        self.file.marker_field.as_deref().unwrap_or(&manifest.write.marker_field)
+        self.body.file.marker_field.as_deref().unwrap_or(&manifest.write.marker_field)
     }
 
     /// Whether news go to a field in which people's opt-outs stand as well.
     pub fn tells_where_people_stop(&self) -> bool {
-        let back = self.file.status.as_ref().and_then(|status| status.back.as_ref());
-        back.is_some_and(|back| back.pairs().any(|(_, field)| self.stops.iter().any(|stop| stop.field == field.crm)))
+        let back = self.body.file.status.as_ref().and_then(|status| status.back.as_ref());
+        back.is_some_and(|back| back.pairs().any(|(_, field)| self.body.stops.iter().any(|stop| stop.field == field.crm)))
     }
 
     /// The file as it was written.
     pub fn file(&self) -> &MappingFile {
-        &self.file
+        &self.body.file
     }
 
-    /// What works and is probably not meant.
+    /// What works and is probably not meant; asked right after parsing it names the file.
     pub fn warnings(&self) -> &[Diagnostic] {
-        &self.warnings
+        &self.body.warnings
+    }
+
+    /// Forgets how it was compiled until a record comes.
+    pub fn rest(&mut self) {
+        self.body.rest();
     }
 
     /// Names this version: equal for files that mean the same. 64 hex digits.
@@ -141,12 +176,12 @@ impl Mapping {
 
     /// The only records that may be read, as connectors take it.
     pub fn selection(&self) -> Selection {
-        self.file.selection.clone().into_iter().collect()
+        self.selection.clone().into_iter().collect()
     }
 
     /// Whether a record may be read under the selection.
     pub fn selects(&self, record: &Fields) -> bool {
-        self.file.selection.iter().all(|(field, allowed)| {
+        self.selection.iter().all(|(field, allowed)| {
             let held = match record.get(field) {
                 Some(Value::Array(list)) => list.iter().filter_map(transform::plain).collect(),
                 Some(value) => transform::plain(value).into_iter().collect(),
@@ -158,18 +193,18 @@ impl Mapping {
 
     /// What may be written on a record that was there before us.
     pub fn on_existing(&self) -> OnExisting {
-        self.file.status.as_ref().map(|status| status.on_existing).unwrap_or_default()
+        self.body.file.status.as_ref().map(|status| status.on_existing).unwrap_or_default()
     }
 
     /// The partners that a person can choose by name here, with the system's word for each.
     pub fn choice_names(&self) -> impl Iterator<Item = (&str, &str)> {
-        let choice = self.file.consent.iter().filter_map(|consent| consent.choice.as_ref());
+        let choice = self.body.file.consent.iter().filter_map(|consent| consent.choice.as_ref());
         choice.flat_map(|choice| choice.names.iter().map(|(word, partner)| (word.as_str(), partner.as_str())))
     }
 
     /// Lead fields that records of this system fill.
     pub fn fills(&self) -> impl Iterator<Item = &str> {
-        self.rules.iter().filter(|rule| rule.reads).map(|rule| rule.lead.as_str())
+        self.body.rules.iter().filter(|rule| rule.reads).map(|rule| rule.lead.as_str())
     }
 
     /// All fields to read of a source's record: for the lead, its consent and the selection.
@@ -179,7 +214,7 @@ impl Mapping {
 
     /// All fields that tell of consent and opt-outs.
     pub fn consent_fields(&self) -> Vec<String> {
-        let names: BTreeSet<String> = self.file.consent.iter().flat_map(claim::fields).map(|(_, field)| field).collect();
+        let names: BTreeSet<String> = self.body.file.consent.iter().flat_map(claim::fields).map(|(_, field)| field).collect();
         names.into_iter().collect()
     }
 
@@ -194,7 +229,7 @@ impl Mapping {
     }
 
     fn names(&self, purpose: Purpose) -> Vec<String> {
-        let names: BTreeSet<&String> = self.uses.iter().filter(|u| u.purpose == purpose).map(|u| &u.crm).collect();
+        let names: BTreeSet<&String> = self.body.uses.iter().filter(|u| u.purpose == purpose).map(|u| &u.crm).collect();
         names.into_iter().cloned().collect()
     }
 }

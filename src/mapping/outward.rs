@@ -19,7 +19,7 @@ impl Mapping {
     /// that `[status]` lands with.
     pub fn to_record(&self, fields: &BTreeMap<String, Value>, creating: bool) -> Fields {
         let mut out = Fields::new();
-        for rule in self.rules.iter().filter(|rule| rule.writes) {
+        for rule in self.body.rules.iter().filter(|rule| rule.writes) {
             let Some(crm) = &rule.crm else { continue };
             if let Some(value) = write(rule, fields)
                 && !(creating && value.is_null())
@@ -28,10 +28,10 @@ impl Mapping {
             }
         }
         if creating {
-            for (crm, value) in &self.file.create {
+            for (crm, value) in &self.body.file.create {
                 out.entry(crm.clone()).or_insert_with(|| value.clone());
             }
-            if let (Some(field), Some(landed)) = (&self.status.field, &self.status.landed) {
+            if let (Some(field), Some(landed)) = (&self.body.status.field, &self.body.status.landed) {
                 out.insert(field.clone(), landed.clone().into());
             }
         }
@@ -40,7 +40,7 @@ impl Mapping {
 
     /// What of `fields` may be written on a record that was there before us and holds `current` now.
     pub fn for_existing(&self, fields: Fields, current: &Fields) -> Fields {
-        let status = self.file.status.as_ref();
+        let status = self.body.file.status.as_ref();
         let allowed = |crm: &String| match status.map(|s| s.on_existing).unwrap_or_default() {
             OnExisting::FillEmpty => current.get(crm).is_some_and(transform::is_empty),
             OnExisting::Listed => status.is_some_and(|s| s.listed.contains(crm)),
@@ -51,7 +51,7 @@ impl Mapping {
 
     /// What to write when a person withdraws elsewhere. There is no way to write a consent.
     pub fn consent_withdrawn(&self, at: Millis, receipt: Option<&str>) -> Fields {
-        let back = self.file.consent.as_ref().map(|consent| consent.write_back.clone()).unwrap_or_default();
+        let back = self.body.file.consent.as_ref().map(|consent| consent.write_back.clone()).unwrap_or_default();
         let withdrawn = back.withdrawn_at.map(|crm| (crm, rfc3339(at).into()));
         withdrawn.into_iter().chain(back.receipt.zip(receipt.map(Value::from))).collect()
     }

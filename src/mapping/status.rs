@@ -53,7 +53,7 @@ pub struct StatusBack {
 impl Mapping {
     /// What a followed record tells; `None` when the mapping follows nothing or the record holds none of it.
     pub fn status_of(&self, record: &Fields) -> Option<StatusSeen> {
-        let rules = &self.status;
+        let rules = &self.body.status;
         let word = |field: &Option<String>| {
             let text = text::trim(&transform::plain(record.get(field.as_ref()?)?)?);
             (!text.is_empty()).then_some(text)
@@ -79,7 +79,7 @@ impl Mapping {
 
     /// Whether it names a field that news is written into.
     pub fn tells_back(&self) -> bool {
-        !self.status.back.is_empty()
+        !self.body.status.back.is_empty()
     }
 
     /// The sharer's fields for a piece of news, in the sharer's words.
@@ -93,7 +93,7 @@ impl Mapping {
             "currency" => news.currency.clone(),
             _ => news.at.map(rfc3339),
         };
-        let written = self.status.back.iter().filter_map(|(key, field)| {
+        let written = self.body.status.back.iter().filter_map(|(key, field)| {
             let word = value(key)?;
             let value = match field.values.get(&word) {
                 Some(theirs) => theirs.clone().into(),

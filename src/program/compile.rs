@@ -11,6 +11,7 @@ use super::{
 };
 use crate::clock::{Millis, rfc3339};
 use crate::errors::{Diagnostic, Severity, did_you_mean};
+use crate::kept::Kept;
 use crate::model::agreement::{Agreement, Conditions, EndOf, Party, Scalar, Side, Signatory};
 
 /// A value with the hash of the file that it came from.
@@ -40,39 +41,39 @@ pub struct Entry {
     pub version: String,
     /// The hash of the signed part.
     pub terms: String,
-    /// The agreement.
-    pub agreement: Agreement,
+    /// The agreement; read when it is asked for.
+    pub agreement: Kept<Agreement>,
     /// Whether it may share at all.
     pub state: State,
     /// The checked expression of clause 2.
     pub expression: Option<Expr>,
+    id: String,
+    source: String,
+    recipient: String,
+    /// When the last signature was made; `None` for drafts.
+    signed_at: Option<jiff::Timestamp>,
     periods: Periods,
 }
 
 impl Entry {
     /// The agreement's id.
     pub fn id(&self) -> &str {
-        &self.agreement.about.id
+        &self.id
     }
 
     /// The source partner.
     pub fn source(&self) -> &str {
-        &self.agreement.parties.source.partner
+        &self.source
     }
 
     /// The recipient partner.
     pub fn recipient(&self) -> &str {
-        &self.agreement.parties.recipient.partner
+        &self.recipient
     }
 
     /// The signed period and its renewals.
     pub fn windows(&self) -> &[Window] {
         &self.periods.windows
-    }
-
-    /// When the last signature was made; `None` for drafts.
-    fn signed_at(&self) -> Option<jiff::Timestamp> {
-        self.agreement.signing.signed.iter().map(|s| s.at.0).max()
     }
 
     /// Whether leads that the recipient has go on being worked on, though nothing new is shared: a suspension stops new
@@ -134,6 +135,7 @@ pub struct Program {
     /// Names the state of all files together: the same files give the same text.
     pub hash: String,
     by_source: BTreeMap<String, Vec<String>>,
+    by_recipient: BTreeMap<String, Vec<String>>,
 }
 
 impl Program {
@@ -145,6 +147,11 @@ impl Program {
     /// The agreements in which a partner is the source, by id.
     pub fn from_source<'a>(&'a self, source: &str) -> impl Iterator<Item = &'a Entry> + use<'a> {
         self.by_source.get(source).into_iter().flatten().filter_map(|id| self.agreements.get(id))
+    }
+
+    /// The agreements in which a partner is the recipient, by id.
+    pub fn to_recipient<'a>(&'a self, recipient: &str) -> impl Iterator<Item = &'a Entry> + use<'a> {
+        self.by_recipient.get(recipient).into_iter().flatten().filter_map(|id| self.agreements.get(id))
     }
 
     /// Whether an agreement may share at this moment: signed, without a clash, not suspended, within its dates.
@@ -188,18 +195,24 @@ pub fn compile(files: Vec<ProgramFile>) -> (Program, Vec<Diagnostic>) {
             continue;
         }
         digest.update(format!("{} {} {}\n", file.kind.word(), file.name, file.hash));
-        let (name, hash) = (file.name.clone(), file.hash.clone());
-        match &file.parsed {
-            Parsed::Partner(value) => drop(program.partners.insert(name, Versioned { hash, value: value.as_ref().clone() })),
-            Parsed::Notice(value) => drop(program.notices.insert(name, Versioned { hash, value: value.as_ref().clone() })),
-            Parsed::List(value) => drop(program.lists.insert(name, Versioned { hash, value: Arc::new(value.clone()) })),
-            Parsed::Message(value) => drop(program.messages.insert(name, Versioned { hash, value: value.clone() })),
-            Parsed::Agreement(_) => agreements.push(file),
+        if file.kind == FileKind::Agreement {
+            agreements.push(file);
+            continue;
+        }
+        let ProgramFile { name, hash, parsed, .. } = file;
+        match parsed {
+            Parsed::Partner(value) => drop(program.partners.insert(name, Versioned { hash, value: *value })),
+            Parsed::Notice(value) => drop(program.notices.insert(name, Versioned { hash, value: *value })),
+            Parsed::List(value) => drop(program.lists.insert(name, Versioned { hash, value: Arc::new(value) })),
+            Parsed::Message(value) => drop(program.messages.insert(name, Versioned { hash, value })),
+            Parsed::Agreement(_) => {}
         }
     }
     program.hash = hex::encode(digest.finalize());
     for file in &agreements {
-        let Some(agreement) = file.agreement() else { continue };
+        let Parsed::Agreement(kept) = &file.parsed else { continue };
+        // Read here once and forgotten at the end of the round: all of them at the same time would take much room.
+        let agreement = &kept.clone();
         let errors = alone(&program, file, agreement);
         let terms = file.terms.clone().unwrap_or_default();
         let state = match errors.iter().find(|d| d.severity == Severity::Error) {
@@ -214,12 +227,18 @@ pub fn compile(files: Vec<ProgramFile>) -> (Program, Vec<Diagnostic>) {
             state,
             expression: agreement.qualification.expression.as_deref().and_then(|source| Expr::new(source).ok()),
             periods: term::periods(agreement, recipient),
-            agreement: agreement.clone(),
+            id: agreement.about.id.clone(),
+            source: agreement.parties.source.partner.clone(),
+            recipient: agreement.parties.recipient.partner.clone(),
+            signed_at: agreement.signing.signed.iter().map(|s| s.at.0).max(),
+            agreement: kept.clone(),
         };
-        program.by_source.entry(entry.source().to_owned()).or_default().push(file.name.clone());
+        program.by_source.entry(entry.source.clone()).or_default().push(file.name.clone());
+        program.by_recipient.entry(entry.recipient.clone()).or_default().push(file.name.clone());
         program.agreements.insert(file.name.clone(), entry);
     }
     found.extend(clashes(&mut program, &agreements));
+    program.agreements.values_mut().for_each(|entry| entry.agreement.rest());
     found.sort_by(|a, b| (&a.file, a.line, a.column, &a.message).cmp(&(&b.file, b.line, b.column, &b.message)));
     (program, found)
 }
@@ -362,19 +381,21 @@ fn clashes(program: &mut Program, files: &[ProgramFile]) -> Vec<Diagnostic> {
     let mut order: Vec<(Option<jiff::Timestamp>, &ProgramFile)> = files
         .iter()
         .filter(|f| program.agreements.get(&f.name).is_some_and(|e| !matches!(e.state, State::Refused(_))))
-        .map(|f| (program.agreements.get(&f.name).filter(|e| e.state == State::Signed).and_then(Entry::signed_at), f))
+        .map(|f| (program.agreements.get(&f.name).filter(|e| e.state == State::Signed).and_then(|e| e.signed_at), f))
         .collect();
     // Drafts come last: nothing that is signed gives way to them.
     order.sort_by_key(|(signed, file)| (signed.is_none(), *signed, file.name.clone()));
-    let mut standing: Vec<&ProgramFile> = Vec::new();
+    // By source: those of different sources never clash.
+    let mut standing = BTreeMap::<String, Vec<&str>>::new();
     for (_, file) in order {
         let Some(entry) = program.agreements.get(&file.name) else { continue };
+        let standing = standing.entry(entry.source.clone()).or_default();
         let clash = standing.iter().find_map(|earlier| {
-            let earlier = program.agreements.get(&earlier.name)?;
+            let earlier = program.agreements.get(*earlier)?;
             clash(earlier, entry).map(|(path, code, what)| (earlier.id().to_owned(), path, code, what))
         });
         let Some((earlier, path, code, what)) = clash else {
-            standing.push(file);
+            standing.push(&file.name);
             continue;
         };
         let message = format!("`{}` {what} `{earlier}`, which was signed earlier", file.name);
@@ -388,9 +409,10 @@ fn clashes(program: &mut Program, files: &[ProgramFile]) -> Vec<Diagnostic> {
     found
 }
 
+/// How two agreements of one source clash.
 fn clash(earlier: &Entry, later: &Entry) -> Option<(&'static str, &'static str, &'static str)> {
     let meet = earlier.windows().iter().any(|a| later.windows().iter().any(|b| a.from < b.end && b.from < a.end));
-    if !meet || earlier.source() != later.source() {
+    if !meet {
         return None;
     }
     if earlier.recipient() == later.recipient() {

@@ -41,7 +41,10 @@ pub fn read_folder(dir: &Path) -> (Vec<ProgramFile>, Vec<Diagnostic>) {
             };
             match text(&folder.join(&name)).map_err(|why| vec![Diagnostic::whole(&shown, "program.unreadable", why)]) {
                 Ok(text) => match parse_file(kind, stem, &shown, &text) {
-                    Ok(file) => files.push(file),
+                    Ok(mut file) => {
+                        file.rest();
+                        files.push(file);
+                    }
                     Err(errors) => found.extend(errors),
                 },
                 Err(errors) => found.extend(errors),

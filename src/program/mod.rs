@@ -1,6 +1,6 @@
 //! Program files: partners, agreements, notices, lists and messages, from text to a checked whole. Pure but for `folder`.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::errors::{Diagnostic, Severity};
+use crate::kept::Kept;
 use crate::model::agreement::{Agreement, Signatory};
 
 pub mod business;
@@ -94,7 +95,7 @@ pub enum Parsed {
     /// A partner.
     Partner(Box<Partner>),
     /// An agreement.
-    Agreement(Box<Agreement>),
+    Agreement(Kept<Agreement>),
     /// A notice.
     Notice(Box<Notice>),
     /// A list.
@@ -113,7 +114,7 @@ pub struct ProgramFile {
     /// Its path as people see it in errors.
     pub file: String,
     /// The text as written.
-    pub text: String,
+    pub text: Arc<str>,
     /// SHA-256 of its values: comments, order of keys and white space do not change it.
     pub hash: String,
     /// For agreements, SHA-256 of the signed part: the values without `signing` and `operations`.
@@ -130,6 +131,13 @@ impl ProgramFile {
         match &self.parsed {
             Parsed::Agreement(agreement) => Some(agreement),
             _ => None,
+        }
+    }
+
+    /// Forgets what an agreement says until it is asked for.
+    pub fn rest(&mut self) {
+        if let Parsed::Agreement(agreement) = &mut self.parsed {
+            agreement.rest();
         }
     }
 }
@@ -162,26 +170,26 @@ pub fn parse_file(kind: FileKind, name: &str, file: &str, text: &str) -> Result<
 }
 
 fn parse_content(kind: FileKind, name: &str, file: &str, text: &str) -> Result<ProgramFile, Vec<Diagnostic>> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text: Arc<str> = text.strip_prefix('\u{feff}').unwrap_or(text).into();
     let mut terms = None;
     let mut warnings = Vec::new();
     let (parsed, values) = match kind {
         FileKind::Partner => {
-            let (partner, values) = toml(file, text, &PARTNER, &mut warnings, check::partner)?;
+            let (partner, values) = toml(file, &text, &PARTNER, &mut warnings, check::partner)?;
             (Parsed::Partner(Box::new(partner)), values)
         }
         FileKind::Agreement => {
             let checks = |tree: &mut Tree<'_>, agreement: &Agreement| check::agreement(tree, name, agreement);
-            let (agreement, values) = toml(file, text, &AGREEMENT, &mut warnings, checks)?;
+            let (agreement, values) = toml(file, &text, &AGREEMENT, &mut warnings, checks)?;
             terms = Some(hash_terms(&values));
-            (Parsed::Agreement(Box::new(agreement)), values)
+            (Parsed::Agreement(Kept::new(text.clone(), agreement_again, agreement)), values)
         }
         FileKind::Notice => {
-            let (notice, values) = toml(file, text, &NOTICE, &mut warnings, check::notice)?;
+            let (notice, values) = toml(file, &text, &NOTICE, &mut warnings, check::notice)?;
             (Parsed::Notice(Box::new(notice)), values)
         }
         FileKind::List => {
-            let list = list::parse(file, text)?;
+            let list = list::parse(file, &text)?;
             let values = serde_json::to_value(&list).unwrap_or_default();
             (Parsed::List(list), values)
         }
@@ -195,7 +203,13 @@ fn parse_content(kind: FileKind, name: &str, file: &str, text: &str) -> Result<P
         }
     };
     let hash = hash_of(kind.word(), &values);
-    Ok(ProgramFile { kind, name: name.to_owned(), file: file.to_owned(), text: text.to_owned(), hash, terms, parsed, warnings })
+    Ok(ProgramFile { kind, name: name.to_owned(), file: file.to_owned(), text, hash, terms, parsed, warnings })
+}
+
+/// Reads the text of an agreement that was read before.
+#[expect(clippy::expect_used, reason = "the same text, read by the same program without an error before")]
+fn agreement_again(text: &str) -> Agreement {
+    Tree::parse("", text).read(&AGREEMENT).expect("the agreement reads again").0
 }
 
 /// Reads a TOML file of a type and checks it; warnings do not stop it.

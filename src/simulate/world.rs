@@ -182,7 +182,7 @@ impl<'a> World<'a> {
     /// # Errors
     /// The store's.
     pub async fn reload(&mut self) -> Result<Vec<crate::errors::Diagnostic>> {
-        let found = daemon::reload(&self.ctx, &self.stage.config).await?;
+        let found = daemon::reload(&self.ctx, &(&self.stage.config).into()).await?;
         self.keep_program();
         Ok(found)
     }

@@ -137,8 +137,8 @@ pub async fn set_base_url(tx: &mut Tx, name: &str, base_url: &str) -> Result<()>
 const SET_OFFSET: &str = "UPDATE connections SET clock_offset = $2 WHERE name = $1";
 
 /// Keeps the vendor's clock minus ours.
-pub async fn set_clock_offset(db: &Db, name: &str, offset: Millis) -> Result<()> {
-    db.exec(SET_OFFSET, args![name, offset]).await.map(|_| ())
+pub async fn set_clock_offset(tx: &mut Tx, name: &str, offset: Millis) -> Result<()> {
+    tx.put(SET_OFFSET, args![name, offset]).await
 }
 
 const ADD_LINK: &str = "INSERT INTO connect_links (token_hash, connection, expires_at) VALUES ($1, $2, $3)";

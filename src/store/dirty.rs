@@ -252,18 +252,35 @@ pub async fn already_seen(db: &Db, connection: &str, object: &str, polled: &Valu
     Ok(db.rows::<(String,)>(SEEN, args![connection, object, polled]).await?.into_iter().map(|(id,)| id).collect())
 }
 
-const CURSOR: &str = "SELECT cursor, next_poll_at, resync_needed FROM cursors WHERE connection = $1 AND object = $2";
+const CURSOR: &str = "SELECT cursor, next_poll_at, quiet_since FROM cursors WHERE connection = $1 AND object = $2";
 
-/// Where the poll of an object stands: cursor, when the next is due, whether everything must be read again.
-pub async fn cursor(db: &Db, connection: &str, object: &str) -> Result<Option<(Option<String>, Millis, i64)>> {
+/// Where the poll of an object stands: cursor, when the next is due, since when polls found nothing.
+pub async fn cursor(db: &Db, connection: &str, object: &str) -> Result<Option<(Option<String>, Millis, Millis)>> {
     db.row(CURSOR, args![connection, object]).await
 }
 
 const SAVE_CURSOR: &str =
-    "INSERT INTO cursors (connection, object, cursor, next_poll_at, resync_needed, lease_until) VALUES ($1, $2, $3, $4, 0, 0)
+    "INSERT INTO cursors (connection, object, cursor, next_poll_at, quiet_since, resync_needed, lease_until) VALUES ($1, $2, $3, $4, 0, 0, 0)
   ON CONFLICT (connection, object) DO UPDATE SET cursor = COALESCE(excluded.cursor, cursors.cursor), next_poll_at = excluded.next_poll_at";
 
 /// Saves where a poll stands, in the transaction that saves what it raised.
 pub async fn save_cursor(tx: &mut Tx, connection: &str, object: &str, cursor: Option<String>, next_poll_at: Millis) -> Result<()> {
     tx.put(SAVE_CURSOR, args![connection, object, cursor, next_poll_at]).await
+}
+
+const POLLED: &str = "UPDATE cursors SET cursor = COALESCE($3, cursor), polled_at = $4, next_poll_at = $5,
+    quiet_since = CASE WHEN $6 = 1 THEN $4 ELSE quiet_since END
+  WHERE connection = $1 AND object = $2";
+
+/// A poll has ended at `now`, where `cursor` says; `found` when it raised something.
+pub async fn polled(
+    tx: &mut Tx,
+    connection: &str,
+    object: &str,
+    cursor: Option<String>,
+    now: Millis,
+    next_poll_at: Millis,
+    found: bool,
+) -> Result<()> {
+    tx.put(POLLED, args![connection, object, cursor, now, next_poll_at, i64::from(found)]).await
 }

@@ -38,13 +38,41 @@ pub async fn connections(db: &Db, now: Millis) -> Result<Vec<String>> {
     Ok(names)
 }
 
-const EXPECT_POLLS: &str = "INSERT INTO cursors (connection, object, next_poll_at, resync_needed, lease_until)
-  SELECT value ->> 0, value ->> 1, 0, 0, 0 FROM json_each(CAST($1 AS TEXT)) WHERE true ON CONFLICT (connection, object) DO NOTHING";
+/// What is due on one connection.
+pub struct Due {
+    /// Hints.
+    pub hints: bool,
+    /// Deliveries to it.
+    pub out: bool,
+    /// News to it.
+    pub back: bool,
+    /// Creates to be looked for again.
+    pub sweeps: bool,
+}
+
+const OF: &str = "SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM dirty WHERE connection = $1 AND due <= $2) THEN 1 ELSE 0 END AS BIGINT),
+    CAST(CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE connection = $1 AND way = 'out' AND lane IN (0, 1, 2, 3) AND due <= $2
+      AND state = 'open' AND wanted_version > done_version) THEN 1 ELSE 0 END AS BIGINT),
+    CAST(CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE connection = $1 AND way = 'back' AND lane IN (0, 1, 2, 3) AND due <= $2
+      AND state = 'open' AND wanted_version > done_version) THEN 1 ELSE 0 END AS BIGINT),
+    CAST(CASE WHEN EXISTS (SELECT 1 FROM sweeps WHERE connection = $1 AND due <= $2) THEN 1 ELSE 0 END AS BIGINT)";
+
+/// What is due on a connection: mostly nothing, and that is one question.
+///
+/// # Errors
+/// The store's.
+pub async fn of(db: &Db, connection: &str, now: Millis) -> Result<Due> {
+    let (hints, out, back, sweeps) = db.row::<(i64, i64, i64, i64)>(OF, args![connection, now]).await?.unwrap_or_default();
+    Ok(Due { hints: hints == 1, out: out == 1, back: back == 1, sweeps: sweeps == 1 })
+}
+
+const EXPECT_POLLS: &str = "INSERT INTO cursors (connection, object, next_poll_at, quiet_since, resync_needed, lease_until)
+  SELECT value ->> 0, value ->> 1, 0, $2, 0, 0 FROM json_each(CAST($1 AS TEXT)) WHERE true ON CONFLICT (connection, object) DO NOTHING";
 
 /// Makes sure that these objects (`[[connection, object], …]`) are polled; those never polled are due at once.
 ///
 /// # Errors
 /// The store's.
-pub async fn expect_polls(tx: &mut Tx, objects: &Value) -> Result<()> {
-    tx.put(EXPECT_POLLS, args![objects]).await
+pub async fn expect_polls(tx: &mut Tx, objects: &Value, now: Millis) -> Result<()> {
+    tx.put(EXPECT_POLLS, args![objects, now]).await
 }

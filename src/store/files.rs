@@ -5,14 +5,20 @@ use crate::args;
 use crate::clock::Millis;
 use crate::errors::Result;
 
-/// A stored file: kind, name, hash, text, state (`active` or `pending`), reason.
-pub type StoredFile = (String, String, String, String, String, Option<String>);
-const CURRENT: &str =
-    "SELECT kind, name, hash, body, state, reason FROM files WHERE state IN ('active', 'pending') ORDER BY kind, name, state";
+/// A stored file: kind, name, hash, state (`active` or `pending`), reason.
+pub type StoredFile = (String, String, String, String, Option<String>);
+const CURRENT: &str = "SELECT kind, name, hash, state, reason FROM files WHERE state IN ('active', 'pending') ORDER BY kind, name, state";
 
 /// Every active version, and the versions that wait.
 pub async fn current(db: &Db) -> Result<Vec<StoredFile>> {
     db.rows(CURRENT, args![]).await
+}
+
+const BODY: &str = "SELECT body FROM files WHERE kind = $1 AND name = $2 AND hash = $3";
+
+/// The text of a version.
+pub async fn body(db: &Db, kind: &str, name: &str, hash: &str) -> Result<Option<String>> {
+    Ok(db.row::<(String,)>(BODY, args![kind, name, hash]).await?.map(|(text,)| text))
 }
 
 const REPLACE: &str = "UPDATE files SET state = 'replaced' WHERE kind = $1 AND name = $2 AND state = $3 AND hash <> $4";

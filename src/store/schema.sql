@@ -90,6 +90,8 @@ CREATE TABLE cursors (
   object        TEXT NOT NULL,
   cursor        TEXT,
   next_poll_at  {int} NOT NULL,
+  polled_at     {int},
+  quiet_since   {int} NOT NULL,
   resync_needed {int} NOT NULL,
   lease_until   {int} NOT NULL,
   PRIMARY KEY (connection, object)

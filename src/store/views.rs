@@ -287,9 +287,9 @@ pub async fn ledger_near(db: &Db, between: &Value, naming: &Value) -> Result<Vec
     db.rows(LEDGER_NEAR, args![between, naming]).await
 }
 
-/// A poll: connection, object, when the next is due, whether everything is to be read again.
-pub type PollLine = (String, String, Millis, i64);
-const POLLS: &str = "SELECT connection, object, next_poll_at, resync_needed FROM cursors ORDER BY connection, object";
+/// A poll: connection, object, when the last ended, when the next is due, whether everything is to be read again.
+pub type PollLine = (String, String, Option<Millis>, Millis, i64);
+const POLLS: &str = "SELECT connection, object, polled_at, next_poll_at, resync_needed FROM cursors ORDER BY connection, object";
 
 /// Every poll.
 pub async fn polls(db: &Db) -> Result<Vec<PollLine>> {

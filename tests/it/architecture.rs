@@ -12,9 +12,10 @@ const MODULES: &[(&str, &[&str])] = &[
     ("errors", &[]),
     ("model", &["clock"]),
     ("metrics", &["clock", "errors", "model"]),
+    ("kept", &[]),
     // Pure: the same answer to the same question, whenever and wherever it is asked.
-    ("mapping", &["clock", "errors", "model"]),
-    ("program", &["clock", "errors", "model"]),
+    ("mapping", &["clock", "errors", "kept", "model"]),
+    ("program", &["clock", "errors", "kept", "model"]),
     ("decide", &["clock", "model", "program"]),
     // Keys, proof and rows.
     ("vault", &["clock", "errors"]),

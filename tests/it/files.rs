@@ -17,7 +17,7 @@ async fn save(world: &World, path: &str, from: &str, to: &str) -> (Vec<Diagnosti
     let text = std::fs::read_to_string(&full).unwrap();
     let at = text.find(from).unwrap_or_else(|| panic!("{path} has no {from}"));
     std::fs::write(&full, text.replacen(from, to, 1)).unwrap();
-    (daemon::reload(&world.ctx, &world.config).await.unwrap(), text[..at].matches('\n').count() + 1)
+    (daemon::reload(&world.ctx, &(&world.config).into()).await.unwrap(), text[..at].matches('\n').count() + 1)
 }
 
 const AGREEMENT: &str = "program/agreements/northwind-brightwater.toml";
@@ -61,7 +61,7 @@ async fn a_deleted_file_ends_nothing() {
         for path in [AGREEMENT, "mappings/northwind.toml", "program/partners/brightwater.toml", "program/notices/setup-help-2026.toml"] {
             std::fs::remove_file(world.dir.join(path)).unwrap();
         }
-        daemon::reload(&world.ctx, &world.config).await.unwrap();
+        daemon::reload(&world.ctx, &(&world.config).into()).await.unwrap();
         let (person, _) = world.enter_one();
         world.settle().await;
         assert_eq!(world.share(&person.email).await.status, "delivered");
@@ -78,8 +78,8 @@ async fn an_edit_of_signed_terms_waits_until_it_is_signed() {
         save(&world, AGREEMENT, "within = \"14d\"", "within = \"1d\"").await;
         assert_eq!(version(&world), signed);
         let stored = files::current(&world.ctx.db).await.unwrap();
-        let waiting = stored.iter().find(|f| f.1 == "northwind-brightwater" && f.4 == "pending").expect("the edit is kept");
-        assert!(waiting.5.as_deref().is_some_and(|reason| reason.contains("sign")), "{waiting:?}");
+        let waiting = stored.iter().find(|f| f.1 == "northwind-brightwater" && f.3 == "pending").expect("the edit is kept");
+        assert!(waiting.4.as_deref().is_some_and(|reason| reason.contains("sign")), "{waiting:?}");
         let (person, _) = world.enter_one();
         world.settle().await;
         let share = world.share(&person.email).await;
@@ -114,7 +114,7 @@ async fn a_good_edit_is_in_force_at_once() {
         // The example in the file says it too.
         let text = std::fs::read_to_string(&path).unwrap().replace("LeadSource = \"Partner\"", "LeadSource = \"Other\"");
         std::fs::write(&path, text).unwrap();
-        let said = daemon::reload(&world.ctx, &world.config).await.unwrap();
+        let said = daemon::reload(&world.ctx, &(&world.config).into()).await.unwrap();
         assert!(said.iter().all(|d| d.severity != Severity::Error), "{said:?}");
         let (person, _) = world.enter_one();
         world.settle().await;

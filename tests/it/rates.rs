@@ -66,6 +66,7 @@ impl Account {
             observe: false,
             brake_per_hour: 1,
             poll_every: MINUTE,
+            poll_at_least_every: MINUTE,
             settle_after: MINUTE,
             egress: Egress::allowing("127.0.0.0/8".parse().into_iter().collect()),
             budgets: connector.manifest().budgets.clone(),

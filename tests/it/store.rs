@@ -367,11 +367,11 @@ async fn one_version_of_a_file_is_in_force() {
             files::put(&mut tx, "agreement", "a", hash, "text", state, None, 1).await.unwrap();
             tx.commit().await.unwrap();
             if hash == "h3" {
-                let now: Vec<(String, String)> = files::current(&db).await.unwrap().into_iter().map(|f| (f.2, f.4)).collect();
+                let now: Vec<(String, String)> = files::current(&db).await.unwrap().into_iter().map(|f| (f.2, f.3)).collect();
                 assert_eq!(now, [("h1".into(), "active".into()), ("h3".into(), "pending".into())]);
             }
         }
-        let now: Vec<String> = files::current(&db).await.unwrap().into_iter().filter(|f| f.4 == "active").map(|f| f.2).collect();
+        let now: Vec<String> = files::current(&db).await.unwrap().into_iter().filter(|f| f.3 == "active").map(|f| f.2).collect();
         assert_eq!(now, ["h4"]);
     }
 }

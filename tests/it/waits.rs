@@ -172,7 +172,7 @@ async fn who_came_before_the_agreement_is_shared_when_it_is_in_force() {
         assert_eq!(there(&world, &people), [false], "{engine:?}: nobody has signed");
 
         std::fs::write(&path, text.replace("Nobody", "A. de Wit, COO")).unwrap();
-        daemon::reload(&world.ctx, &world.config).await.unwrap();
+        daemon::reload(&world.ctx, &(&world.config).into()).await.unwrap();
         world.settle().await;
         assert_eq!(there(&world, &people), [false], "{engine:?}: it has not begun");
         let waiting = told(&world, &record).await;
@@ -217,7 +217,7 @@ async fn what_the_mapping_refused_is_read_again_when_it_is_mended() {
             let text = std::fs::read_to_string(&path).unwrap();
             assert!(text.contains(from), "{from}");
             std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
-            let said = daemon::reload(&world.ctx, &world.config).await.unwrap();
+            let said = daemon::reload(&world.ctx, &(&world.config).into()).await.unwrap();
             assert!(said.iter().all(|d| d.severity != Severity::Error), "{said:?}");
             world.settle().await;
         };

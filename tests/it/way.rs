@@ -1,5 +1,6 @@
 //! The way of one lead, from one partner's system into another's, and its news back.
 
+use leadshare::clock::{DAY, MINUTE, SECOND};
 use leadshare::model::ConsentRecord;
 use leadshare::people::proof_place;
 use leadshare::store::{ledger, views};
@@ -117,5 +118,32 @@ async fn every_pair_of_the_program_works() {
             assert_eq!(there.len(), 1, "{} to {}: {:?}", person.source, person.recipient, world.alerts().await);
             assert_eq!(world.share(&person.email).await.status, "delivered");
         }
+    }
+}
+
+// Breaks when thousands of quiet accounts are asked as often as busy ones, or a change does not end the quiet.
+#[tokio::test]
+async fn an_account_where_nothing_happens_is_polled_rarely_until_something_does() {
+    let rarely = |_: &str, text: &str| text.replace("poll_at_least_every = \"5s\"\n", "");
+    for engine in Engine::BOTH {
+        let world = World::changed(engine, PLAIN, &rarely).await;
+        let pause = async || {
+            let polls = views::polls(&world.ctx.db).await.unwrap();
+            let (.., last, next, _) = polls.into_iter().find(|poll| poll.0 == "brightwater" && !poll.1.contains(' ')).unwrap();
+            next - last.unwrap()
+        };
+        let (person, _) = world.enter_one();
+        world.settle().await;
+        assert_eq!(pause().await, 5 * SECOND);
+        world.clock.advance(DAY);
+        world.work().await;
+        let long = pause().await;
+        assert!((13 * MINUTE..15 * MINUTE).contains(&long), "{engine:?}: {long}");
+        let there = world.with_email("brightwater", &person.email).remove(0);
+        world.update("brightwater", &there.id, &json!({ "Status": "Working - Contacted" }));
+        world.clock.advance(15 * MINUTE);
+        world.work().await;
+        assert_eq!(pause().await, 5 * SECOND);
+        assert_eq!(world.stand(&person.email).await, ("acknowledged".into(), "reached".into(), None));
     }
 }

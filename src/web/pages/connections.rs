@@ -9,7 +9,7 @@ use axum::response::Response;
 use leadshare_connectors::sdk::manifest::{Auth, Budget};
 
 use super::Frame;
-use crate::clock::{MINUTE, Millis, SECOND};
+use crate::clock::{Millis, SECOND};
 use crate::http::line::{Line, Role};
 use crate::http::window::Spent;
 use crate::store::{budgets, connections, deliveries, dirty, views};
@@ -69,7 +69,6 @@ pub async fn page(State(web): State<Arc<Web>>, Extension(operator): Extension<Op
     for stored in connections::all(db).await? {
         let name = stored.name.as_str();
         let line = web.ctx().lines.get(name);
-        let every = line.map_or(MINUTE, |line| line.poll_every());
         let token = tokens.iter().find(|token| token.0 == name);
         let mut waiting: Vec<String> = Vec::new();
         waiting.extend(pending.iter().filter(|row| row.0 == name).map(|row| count(row.1, "record to read", "records to read")));
@@ -92,9 +91,9 @@ pub async fn page(State(web): State<Arc<Web>>, Extension(operator): Extension<Op
                 .iter()
                 // What became of delivered leads is looked at in polls of their own, under a name with a blank.
                 .filter(|poll| poll.0 == name && !poll.1.contains(' '))
-                .map(|(_, object, next, resync)| Poll {
+                .map(|(_, object, last, next, resync)| Poll {
                     object: object.clone(),
-                    last: Some(*next - every).filter(|last| *last <= now).map(|last| When::new(last, now)),
+                    last: last.map(|last| When::new(last, now)),
                     next: When::new(*next, now),
                     resync: *resync != 0,
                 })

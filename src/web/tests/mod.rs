@@ -88,6 +88,7 @@ impl World {
             connections::ensure(&db, name, partner, "fake", NOW).await.expect("a connection");
             let setup = Setup {
                 poll_every: 60_000,
+                poll_at_least_every: 60_000,
                 settle_after: 60_000,
                 name: name.into(),
                 partner: partner.into(),

@@ -79,7 +79,7 @@ pub async fn run(options: &Options, dir: &Path, vendor_runtime: &Handle) -> Resu
     let manner = Manner { page: PAGE, ticked: options.ticked };
     let served = Served::start(cast, manner, options.rows, vendor_runtime).await?;
     served.vendor.enter_before(options.rows);
-    let mut bench = Bench::new(cast, served, dir, server.as_ref(), 1, None).await?;
+    let mut bench = Bench::new(cast, served, dir, server.as_ref(), 1, None, None).await?;
     let (calls, board) = (bench.served.vendor.clone(), bench.served.board.clone());
     let pages = || calls.calls.search.load(Ordering::Relaxed);
     bench.start().await?;

@@ -7,6 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use leadshare::clock::{Clock, Millis};
+use leadshare::store::Db;
+use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -92,9 +95,10 @@ impl Bench {
         server: Option<&Server>,
         replicas: usize,
         poll_every: Option<String>,
+        quiet_for: Option<Millis>,
     ) -> Result<Self> {
         let store = server.map(|server| server.database("load")).transpose()?;
-        let setup = Setup { dir: dir.join("daemon"), cast, store, vendor: served.url.clone(), poll_every };
+        let setup = Setup { dir: dir.join("daemon"), cast, store, vendor: served.url.clone(), poll_every, quiet_for };
         setup.write_files()?;
         let targets = (0..replicas).map(|_| free_port()).collect::<Result<Vec<_>>>()?;
         let public = targets[0].to_string();
@@ -122,11 +126,17 @@ impl Bench {
         Ok(begun.elapsed())
     }
 
+    /// Ends the daemons.
+    pub fn stop(&mut self) {
+        self.daemons.clear();
+    }
+
     /// Waits until every source was polled once, by a search and a list of what was archived: what a
-    /// start costs is not what is measured. Recipients, where nothing is older than the connection, are
-    /// not asked in their first poll.
+    /// start costs is not what is measured. Recipients that were just connected, where nothing is older than
+    /// the connection, are not asked in their first poll.
     pub async fn polled(&self) -> Result<()> {
-        let wanted = 2 * self.cast.sources as u64;
+        let old = if self.setup.quiet_for.is_some() { self.cast.recipients } else { 0 };
+        let wanted = 2 * (self.cast.sources + old) as u64;
         let searches = || self.served.vendor.calls.search.load(Ordering::Relaxed);
         let mut last = (searches(), Instant::now());
         while last.0 < wanted {
@@ -137,6 +147,24 @@ impl Bench {
                 bail!("the daemon stopped polling after {} of {wanted} searches: {}", last.0, self.last_words());
             }
         }
+        Ok(())
+    }
+
+    /// Spreads the next polls evenly over this time, as they are when a daemon has run for long.
+    pub async fn spread(&self, over: Millis) -> Result<()> {
+        const POLLS: &str = "SELECT connection, object FROM cursors WHERE object NOT LIKE 'follow %'";
+        const SPREAD: &str =
+            "WITH item AS MATERIALIZED (SELECT value ->> 0 AS connection, value ->> 1 AS object, CAST(value ->> 2 AS BIGINT) AS due
+            FROM json_each(CAST($1 AS TEXT)))
+          UPDATE cursors SET next_poll_at = item.due FROM item WHERE cursors.connection = item.connection AND cursors.object = item.object";
+        let db = Db::open(&self.store()).await?;
+        let polls = db.rows::<(String, String)>(POLLS, vec![]).await?;
+        let (now, count) = (Clock::system().now(), polls.len().max(1) as Millis);
+        let due = |n: usize| now + over * n as Millis / count;
+        let rows: serde_json::Value =
+            polls.iter().enumerate().map(|(n, (connection, object))| json!([connection, object, due(n)])).collect();
+        db.exec(SPREAD, vec![rows.into()]).await?;
+        db.close().await;
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 mod backfill;
 mod bench;
 mod board;
+mod copies;
 mod floor;
 mod generator;
 mod idle;

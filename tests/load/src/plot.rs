@@ -11,11 +11,19 @@ const RIGHT: f64 = 20.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 45.0;
 
+/// Colours for bright and for dark pages.
+const STYLE: &str = "<style>\n\
+    text { fill: #222 } .ground { fill: #fff } .band { fill: #dcefe2 } .grid { stroke: #ccc } .line { stroke: #1a6b3c } .dot { fill: #1a6b3c }\n\
+    @media (prefers-color-scheme: dark) {\n\
+    text { fill: #ddd } .ground { fill: #0d1117 } .band { fill: #17331f } .grid { stroke: #3d444d } .line { stroke: #57c785 } .dot { fill: #57c785 }\n\
+    }\n\
+    </style>\n";
+
 /// Both charts.
 pub fn draw(by_connections: &[Point], by_stored: &[Point]) -> String {
     let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {0}\" font-family=\"sans-serif\" font-size=\"13\" fill=\"#222\">\n\
-         <title>CPU time per lead</title>\n<rect width=\"{WIDTH}\" height=\"{0}\" fill=\"#fff\"/>\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {0}\" font-family=\"sans-serif\" font-size=\"13\">\n\
+         <title>CPU time per lead</title>\n{STYLE}<rect class=\"ground\" width=\"{WIDTH}\" height=\"{0}\"/>\n",
         2.0 * HEIGHT
     );
     let pairs = |points: &[Point], x: fn(&Point) -> usize| points.iter().map(|p| (x(p), p.cpu_ms_per_lead)).collect::<Vec<_>>();
@@ -36,7 +44,7 @@ fn chart(out: &mut String, top: f64, title: &str, points: &[(usize, f64)]) {
     // Writing into a String cannot fail.
     let _ = write!(
         out,
-        "<text x=\"{LEFT}\" y=\"{:.1}\" font-weight=\"bold\">{title}</text>\n<rect x=\"{LEFT}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"#dcefe2\"/>\n",
+        "<text x=\"{LEFT}\" y=\"{:.1}\" font-weight=\"bold\">{title}</text>\n<rect class=\"band\" x=\"{LEFT}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\"/>\n",
         top + 24.0,
         y(first.1 * 1.15),
         WIDTH - LEFT - RIGHT,
@@ -46,7 +54,7 @@ fn chart(out: &mut String, top: f64, title: &str, points: &[(usize, f64)]) {
         let value = most * f64::from(part) / 4.0;
         let _ = writeln!(
             out,
-            "<line x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{1:.1}\" y2=\"{1:.1}\" stroke=\"#ccc\"/><text x=\"{2:.1}\" y=\"{3:.1}\" text-anchor=\"end\">{value:.2}</text>",
+            "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{1:.1}\" y2=\"{1:.1}\"/><text x=\"{2:.1}\" y=\"{3:.1}\" text-anchor=\"end\">{value:.2}</text>",
             WIDTH - RIGHT,
             y(value),
             LEFT - 8.0,
@@ -54,7 +62,7 @@ fn chart(out: &mut String, top: f64, title: &str, points: &[(usize, f64)]) {
         );
     }
     let line: Vec<String> = points.iter().map(|p| format!("{:.1},{:.1}", x(p.0), y(p.1))).collect();
-    let _ = writeln!(out, "<polyline points=\"{}\" fill=\"none\" stroke=\"#1a6b3c\" stroke-width=\"2\"/>", line.join(" "));
+    let _ = writeln!(out, "<polyline class=\"line\" points=\"{}\" fill=\"none\" stroke-width=\"2\"/>", line.join(" "));
     for (at, value) in points {
         let anchor = if *at == first.0 {
             "start"
@@ -65,7 +73,7 @@ fn chart(out: &mut String, top: f64, title: &str, points: &[(usize, f64)]) {
         };
         let _ = writeln!(
             out,
-            "<circle cx=\"{0:.1}\" cy=\"{1:.1}\" r=\"4\" fill=\"#1a6b3c\"/><text x=\"{0:.1}\" y=\"{2:.1}\" text-anchor=\"{anchor}\">{value:.3}</text><text x=\"{0:.1}\" y=\"{3:.1}\" text-anchor=\"{anchor}\">{at}</text>",
+            "<circle class=\"dot\" cx=\"{0:.1}\" cy=\"{1:.1}\" r=\"4\"/><text x=\"{0:.1}\" y=\"{2:.1}\" text-anchor=\"{anchor}\">{value:.3}</text><text x=\"{0:.1}\" y=\"{3:.1}\" text-anchor=\"{anchor}\">{at}</text>",
             x(*at),
             y(*value),
             y(*value) - 10.0,

@@ -176,7 +176,7 @@ async fn daemon(
     load_average_before: f64,
 ) -> Result<Report> {
     let served = Served::start(cast, Manner::LOAD, room(options), vendor_runtime).await?;
-    let mut bench = Bench::new(cast, served, dir, server, options.replicas, None).await?;
+    let mut bench = Bench::new(cast, served, dir, server, options.replicas, None, None).await?;
     bench.start().await?;
     let (board, calls) = (bench.served.board.clone(), &bench.served.vendor.calls);
     let generator = bench.generator(options.senders, options.batch);

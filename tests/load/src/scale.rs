@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 
 use crate::bench::{Bench, Served, StoreKind, rounded};
+use crate::copies;
 use crate::generator::Pace;
 use crate::plot;
 use crate::setup::Cast;
@@ -15,6 +16,9 @@ use crate::watch;
 
 /// Sources at which something happens, however many there are.
 const ACTIVE: usize = 5;
+
+/// Leads before it is measured, after a start.
+const WARM: usize = 500;
 
 /// What can be chosen.
 #[derive(Debug, Clone, clap::Args)]
@@ -25,6 +29,9 @@ pub struct Options {
     /// Leads in the store, from few to many.
     #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000")]
     pub stored: Vec<usize>,
+    /// Of the leads in the store at most so many came the whole way; more are copies of them (`copies.rs`).
+    #[arg(long, default_value_t = 100_000)]
+    pub real: usize,
     /// Leads that are measured at each point.
     #[arg(long, default_value_t = 10_000)]
     pub leads: usize,
@@ -72,11 +79,11 @@ async fn measure(options: &Options, connections: usize, stored: &[usize], dir: &
     let half = (connections / 2).max(1);
     let cast = Cast { sources: half, recipients: half, each: 1, active: if options.spread { half } else { half.min(ACTIVE) } };
     let server = options.store.server()?;
-    let most = stored.last().copied().unwrap_or(0) + options.leads;
+    let most: usize = stored.iter().map(|stored| (*stored).min(options.real) + options.leads).sum();
     let served = Served::start(cast, Manner::LOAD, most, vendor_runtime).await?;
     let dir = dir.join(format!("{connections}-{}", stored.len()));
     // Polls are what `idle` measures.
-    let mut bench = Bench::new(cast, served, &dir, server.as_ref(), 1, Some("6h".to_owned())).await?;
+    let mut bench = Bench::new(cast, served, &dir, server.as_ref(), 1, Some("6h".to_owned()), None).await?;
     bench.start().await?;
     bench.polled().await?;
     let board = bench.served.board.clone();
@@ -85,10 +92,18 @@ async fn measure(options: &Options, connections: usize, stored: &[usize], dir: &
     let mut points = Vec::new();
     for stored in stored {
         let bar = watch::Bar::start(&board, &format!("{connections} connections"));
-        generator.send(closed, *stored, None).await?;
+        generator.send(closed, (*stored).min(options.real), None).await?;
         let filled = watch::arrived(&board, "filling").await;
+        let there = board.counts().sent;
+        if *stored > there {
+            bench.stop();
+            copies::add(&bench.store(), stored / there - 1).await?;
+            bench.start().await?;
+            generator.send(closed, there + WARM, None).await?;
+            watch::arrived(&board, "warming up").await;
+        }
         let before = bench.cpu(server.as_ref());
-        let range = generator.send(closed, stored + options.leads, None).await?;
+        let range = generator.send(closed, board.counts().sent + options.leads, None).await?;
         if !filled || !watch::arrived(&board, "measuring").await {
             bail!("the daemon delivers nothing any more: {:?} {}", board.counts(), bench.last_words());
         }

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use leadshare::clock::Clock;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use leadshare::clock::{Clock, Millis};
 use leadshare::config::Config;
 use leadshare::daemon;
 use leadshare::errors::Severity;
@@ -83,7 +84,12 @@ pub struct Setup {
     pub vendor: String,
     /// `poll_every` of the connections, where it is not the vendor's usual one.
     pub poll_every: Option<String>,
+    /// Since when they are connected, and nothing has happened; `None` = now.
+    pub quiet_for: Option<Millis>,
 }
+
+/// Accounts that are connected at the same time.
+const AT_ONCE: usize = 64;
 
 const SOURCE_MAPPING: &str = include_str!("../files/source.toml");
 const RECIPIENT_MAPPING: &str = include_str!("../files/recipient.toml");
@@ -156,7 +162,7 @@ impl Setup {
                 text.push_str("share_from = 2026-01-01\n");
             }
             if let Some(every) = &self.poll_every {
-                let _ = writeln!(text, "poll_every = \"{every}\"");
+                let _ = writeln!(text, "poll_every = \"{every}\"\npoll_at_least_every = \"{every}\"");
             }
         }
         let file = format!("{name}.toml");
@@ -167,7 +173,8 @@ impl Setup {
     /// Connects every account, as its partner would in the vendor's pages: the vendor process takes a
     /// portal's number for a code.
     pub async fn connect(&self, config: &Path) -> Result<()> {
-        let clock = Clock::system();
+        let system = Clock::system();
+        let clock = self.quiet_for.map_or(system.clone(), |quiet| Clock::test(system.now() - quiet));
         let config =
             Config::load(Some(config), std::iter::empty()).map_err(|wrong| anyhow::anyhow!("the configuration is wrong: {wrong:?}"))?;
         let built = daemon::build(&config, &clock).await?;
@@ -179,10 +186,15 @@ impl Setup {
             let n: usize = n.parse().ok()?;
             Some(if kind == "source" { Cast::source_portal(n) } else { self.cast.recipient_portal(n) })
         };
-        for (name, line) in &built.ctx.lines {
-            let portal = portal(name).context("a connection of another name")?;
-            line.connect(&built.ctx.transport, &clock, &portal.to_string(), None).await?;
-        }
+        // Several together, so that they share commits.
+        let connected = built.ctx.lines.iter().map(|(name, line)| {
+            let (clock, transport) = (&clock, &built.ctx.transport);
+            async move {
+                let portal = portal(name).context("a connection of another name")?;
+                line.connect(transport, clock, &portal.to_string(), None).await.map_err(anyhow::Error::from)
+            }
+        });
+        futures_util::stream::iter(connected).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
         built.ctx.db.close().await;
         Ok(())
     }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -35,6 +35,10 @@ pub struct Manner {
     pub ticked: usize,
 }
 
+/// How long an access token lives, as HubSpot's do, and one that was given long ago, seconds.
+const TOKEN_LIFE: u32 = 1_800;
+const OLD_TOKEN_LIFE: u32 = 60;
+
 impl Manner {
     /// Pages as HubSpot has them; everybody wants to be shared.
     pub const LOAD: Self = Self { page: 200, ticked: 100 };
@@ -49,6 +53,8 @@ pub struct Vendor {
     sources: Vec<Mutex<Vec<(Millis, usize)>>>,
     recipients: Vec<Mutex<Portal>>,
     manner: Manner,
+    /// Whether every second token is given as if that had been long ago: as it is when a daemon has run for long.
+    pub aging: AtomicBool,
     /// Requests by kind.
     pub calls: Calls,
 }
@@ -64,6 +70,8 @@ pub struct Calls {
     pub update: AtomicU64,
     /// Searches and lists.
     pub search: AtomicU64,
+    /// Tokens.
+    pub token: AtomicU64,
     /// Whatever is not served: none should be.
     pub other: AtomicU64,
     /// When the first search came, by the board's clock.
@@ -158,6 +166,7 @@ impl Vendor {
             sources: (0..cast.sources).map(|_| Mutex::default()).collect(),
             recipients: (0..cast.recipients).map(|_| Mutex::default()).collect(),
             manner,
+            aging: AtomicBool::new(false),
             calls: Calls::default(),
         })
     }
@@ -322,8 +331,10 @@ impl Vendor {
         let given = |name: &str| body.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
         let portal: u64 = given("code").or_else(|| given("refresh_token")).and_then(|p| p.parse().ok()).ok_or(StatusCode::BAD_REQUEST)?;
         self.cast.of_portal(portal).ok_or(StatusCode::BAD_REQUEST)?;
+        let given = self.calls.token.fetch_add(1, Ordering::Relaxed);
+        let life = if self.aging.load(Ordering::Relaxed) && given % 2 == 0 { OLD_TOKEN_LIFE } else { TOKEN_LIFE };
         Ok(format!(
-            r#"{{"token_type":"bearer","access_token":"{portal}","refresh_token":"{portal}","expires_in":86400,"hub_id":{portal}}}"#
+            r#"{{"token_type":"bearer","access_token":"{portal}","refresh_token":"{portal}","expires_in":{life},"hub_id":{portal}}}"#
         ))
     }
 
