@@ -26,6 +26,9 @@ use crate::store::shares;
 use crate::store::{Tx, leads};
 use crate::vault::{Identity, Marker};
 
+/// Why a record that bears another program's marker is not tracked.
+const RECEIVED: &str = "received_through_another_program";
+
 /// A record that was read, and what it is to us.
 pub struct Sorting<'a> {
     pub(super) hint: &'a Dirty,
@@ -96,7 +99,9 @@ pub async fn keep(
                 if gone || matches!(outcome, ChangeOutcome::Invalid | ChangeOutcome::Quarantined) {
                     noes.extend(known.and_then(|k| k.3.clone()).zip(No::of(mapping, hint, record)));
                 }
+                // Of what another program delivered the version is known, so that polls whose times overlap read it once.
                 if gone
+                    || reason == RECEIVED
                     || matches!(
                         outcome,
                         ChangeOutcome::Unchanged | ChangeOutcome::Echo | ChangeOutcome::Invalid | ChangeOutcome::Quarantined
@@ -183,7 +188,7 @@ fn sort_out(
     // Another program delivered it to this partner: whether it may go on, and where it came from, is not known here.
     let marked = record.fields.get(mapping.marker_field(line.manifest())).and_then(Value::as_str).and_then(Marker::parse);
     if marked.is_some() && known.is_none_or(|k| k.3.is_none()) {
-        return end(ChangeOutcome::Untracked, "received_through_another_program");
+        return end(ChangeOutcome::Untracked, RECEIVED);
     }
     // A lead that is shared is looked at wherever it has moved: its opt-outs still count.
     if known.is_none_or(|k| k.3.is_none()) && !mapping.selects(&record.fields) {

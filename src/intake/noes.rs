@@ -96,8 +96,10 @@ pub(super) async fn heed(
         return Ok(ends);
     }
     let ids = Value::from(found.keys().map(|lead| json!([lead])).collect::<Vec<_>>());
+    let people: Vec<String> = leads::leads(tx, &ids).await?.into_iter().map(|lead| lead.person).collect();
+    let keys = Keys::load(tx, &ctx.vault, people.iter().map(String::as_str)).await?;
+    // Read once more under the people's locks: another connection of the partner may have heeded a no while we waited for them.
     let stored = leads::leads(tx, &ids).await?;
-    let keys = Keys::load(tx, &ctx.vault, stored.iter().map(|lead| lead.person.as_str())).await?;
     let mut running = BTreeMap::<String, Vec<Share>>::new();
     for share in shares::by_lead(tx, &ids).await? {
         if !stand(&share)?.status.ended() {

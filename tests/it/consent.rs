@@ -3,11 +3,16 @@
 use leadshare::clock::{HOUR, MINUTE};
 use leadshare::demo::cast::{Person, Story};
 use leadshare::demo::count;
+use leadshare::entries::Entries;
+use leadshare::intake::noes;
+use leadshare::model::Lead;
+use leadshare::people::{Keys, lead_place};
 use leadshare::pipeline;
-use leadshare::store::people;
-use leadshare::store::shares::Share;
+use leadshare::store::dirty::Dirty;
+use leadshare::store::shares::{self, Share};
+use leadshare::store::{Db, leads, people};
 use leadshare::vault::Identity;
-use leadshare_connectors::sdk::{Fault, Method, SandboxRequest};
+use leadshare_connectors::sdk::{Fault, Fields, Method, Record, SandboxRequest, State};
 use serde_json::{Value, json};
 
 use super::support::world::{Engine, PLAIN, World, text};
@@ -255,6 +260,63 @@ async fn an_opt_out_in_a_received_record_takes_effect_onward_and_is_told_back() 
         world.settle().await;
         assert_eq!(world.stand(&person.email).await.2.as_deref(), Some("opted_out_there"), "{engine:?}");
         assert_eq!(text(&world.record("northwind", &id), "ls_share_status"), "Returned", "{engine:?}: the sharer is told");
+    }
+}
+
+/// Takes in a record in which a partner received somebody whom it shared before; it says these things.
+async fn read_received(world: &World, share: &Share, fields: &Fields, commit: impl Future<Output = ()>) {
+    let (ctx, rules) = (&world.ctx, world.ctx.rules());
+    let line = &ctx.lines["northwind"];
+    let hint = Dirty { remote_id: "77".into(), seq: 1, hints: 1, kind: "changed".into(), detail: None, raised_at: 0, claims: 1 };
+    let (object, id, version) = ("contact".to_owned(), "77".to_owned(), "1".to_owned());
+    let record = Record { object, id, fields: fields.clone(), version, created_at: None, modified_at: None, state: State::Live };
+    let mut tx = ctx.db.begin().await.unwrap();
+    let there = shares::remote_by_person(&mut tx, "brightwater", &json!([[share.person]])).await.unwrap().remove(0);
+    let mut entries = Entries::default();
+    noes::of_received(&mut tx, ctx, &rules, line, &rules.of("northwind")[0], &[(hint, there, record)], &mut entries).await.unwrap();
+    commit.await;
+    tx.commit().await.unwrap();
+}
+
+// Breaks when a no that is heeded is forgotten, because another record of the same person had been read before.
+#[tokio::test]
+async fn noes_that_come_at_the_same_time_all_count() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        let good = world.people("northwind", "brightwater", Story::Good, 12);
+        let person = good.into_iter().find(|p| p.fields.contains_key("ls_consented_phone")).unwrap();
+        let id = world.enter(std::slice::from_ref(&person)).remove(0);
+        world.settle().await;
+        let share = world.share(&person.email).await;
+        let said = |field: &str, value: &str| {
+            let mut fields = world.record("northwind", &id).fields;
+            fields.insert(field.into(), value.into());
+            fields
+        };
+        // The first has heeded its no and not committed it when the second waits for the person, where the store lets it get so far.
+        let waits = async || {
+            let Db::Postgres(pool) = &world.ctx.db else { return true };
+            let sql = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            sqlx::query_as::<_, (i64,)>(sql).fetch_one(pool).await.unwrap().0 > 0
+        };
+        let (begun, begin) = tokio::sync::oneshot::channel();
+        let (no_mail, nobody) = (said("hs_email_optout", "true"), said("ls_partner_choice", "nobody"));
+        let first = read_received(&world, &share, &no_mail, async {
+            begun.send(()).unwrap();
+            while !waits().await {
+                tokio::task::yield_now().await;
+            }
+        });
+        let second = async {
+            begin.await.unwrap();
+            read_received(&world, &share, &nobody, async {}).await;
+        };
+        tokio::join!(first, second);
+        let mut tx = world.ctx.db.begin().await.unwrap();
+        let keys = Keys::load(&mut tx, &world.ctx.vault, [share.person.as_str()]).await.unwrap();
+        let stored = leads::leads(&mut tx, &json!([[share.lead]])).await.unwrap().remove(0);
+        let lead: Lead = keys.open(&share.person, lead_place(&share.lead), &stored.data.unwrap()).unwrap().unwrap();
+        assert!(lead.consent.nobody && !lead.consent.stops.is_empty(), "{engine:?}: {:?}", lead.consent.stops);
     }
 }
 

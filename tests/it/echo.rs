@@ -2,6 +2,7 @@
 
 use leadshare::clock::MINUTE;
 use leadshare::demo::cast::Story;
+use leadshare::vault::{Key, Markers};
 use serde_json::json;
 
 use super::support::world::{Engine, PLAIN, START, World};
@@ -69,5 +70,23 @@ async fn a_recipients_other_records_leave_no_trace() {
             let found: Vec<&str> = kept.lines().filter(|line| line.contains(planted)).collect();
             assert!(found.is_empty(), "{engine:?}: {planted} is kept: {found:#?}");
         }
+    }
+}
+
+// Breaks when a record that another program delivered is read again by every poll whose time overlaps, though nobody touched it.
+#[tokio::test]
+async fn what_another_program_delivered_is_read_once() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        let mut fields = world.people("northwind", "brightwater", Story::Good, 1).remove(0).fields;
+        let marker = Markers::new(Key::generate(&world.clock).unwrap()).make("tessera", "email:somebody");
+        fields.insert("leadshare_id".into(), marker.into());
+        world.create("northwind", &json!(fields));
+        world.settle().await;
+        assert_eq!(world.outcomes().await.get("shared"), None, "{engine:?}: it was received");
+        let still = world.still("northwind").await;
+        assert!(still[3] > 0, "{engine:?}: nobody has read it");
+        world.pass(2 * MINUTE).await;
+        assert_eq!(world.still("northwind").await, still, "{engine:?}");
     }
 }
