@@ -17,7 +17,9 @@ const PAGE: usize = 5_000;
 /// The store's; another sealer's work is no error.
 pub async fn run_once(ctx: &Context, signer: &Signer) -> Result<usize> {
     let now = ctx.clock.now();
-    let (entries, state) = ledger::unsealed(&mut ctx.db.reading().await?, BATCH).await?;
+    let mut look = ctx.db.reading().await?;
+    let (entries, state) = ledger::unsealed(&mut look, BATCH).await?;
+    look.commit().await?;
     if entries.is_empty() {
         return Ok(0);
     }

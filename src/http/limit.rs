@@ -164,7 +164,7 @@ impl<'a> Ahead<'a> {
             if left[at].2 < units || limits.blocked_until(budget).is_some_and(|until| until > now) {
                 return None;
             }
-            parts.push((at, limits.budgets.get(*budget)?, units));
+            parts.push((at, limits.paced(budget)?, units));
         }
         let mut taken = Vec::new();
         for (at, paced, units) in parts {
@@ -178,7 +178,7 @@ impl<'a> Ahead<'a> {
 impl Drop for Ahead<'_> {
     fn drop(&mut self) {
         for (name, block, units) in self.left.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            if let Some(paced) = self.limits.budgets.get(&name) {
+            if let Some(paced) = self.limits.paced(&name) {
                 paced.window().unused(block, units);
             }
         }
@@ -221,7 +221,7 @@ impl Limits {
     /// Whether budgets give so much only in a longer time than this, once they are spent from evenly.
     pub fn slower(&self, cost: &BTreeMap<String, u32>, than: Millis) -> bool {
         let slow = |paced: &Paced, units: u32| paced.window().promised() * than / paced.length < i64::from(units);
-        cost.iter().any(|(name, units)| self.budgets.get(name).is_some_and(|paced| slow(paced, *units)))
+        cost.iter().any(|(name, units)| self.paced(name).is_some_and(|paced| slow(paced, *units)))
     }
 
     /// Takes at once, ahead of them, what requests cost that must not wait for one another; waits as [`Limits::spend`] does.

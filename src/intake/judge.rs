@@ -7,6 +7,7 @@ use leadshare_connectors::sdk::Record;
 use serde_json::{Value, json};
 
 use super::keep::{Sorted, Sorting};
+use super::new_shares::{NewRows, NewShares};
 use super::noes::Again;
 use super::waits::{self, Renewed, Waited};
 use super::wordings::Wordings;
@@ -17,7 +18,6 @@ use crate::decide;
 use crate::entries::Entries;
 use crate::errors::{Error, Result};
 use crate::http::line::Line;
-use crate::ledger::Body;
 use crate::mapping::Mapping;
 use crate::model::decision::{Decision, Verdict, VerdictOutcome};
 use crate::model::{ChangeOutcome, Lead};
@@ -25,10 +25,9 @@ use crate::people::{self, Hashes, Keys};
 use crate::rules::Rules;
 use crate::shares::stand;
 use crate::standing::Stands;
-use crate::store::deliveries::Lane;
 use crate::store::dirty::Dirty;
 use crate::store::shares::{self, Share};
-use crate::store::{Arg, Rows, Tx, deliveries, leads, loads, people as people_store, verdicts};
+use crate::store::{Arg, Rows, Tx, leads, people as people_store, verdicts};
 use crate::vault::Aad;
 
 /// Leads worked on at a stretch.
@@ -42,14 +41,14 @@ pub(super) async fn let_others(done: usize) {
 }
 
 /// A lead that was read.
-struct Incoming<'a> {
+pub(super) struct Incoming<'a> {
     hint: &'a Dirty,
     record: &'a Record,
     lead: Lead,
-    hashes: Hashes,
+    pub(super) hashes: Hashes,
     content: String,
-    id: String,
-    person: String,
+    pub(super) id: String,
+    pub(super) person: String,
     is_new: bool,
     waited: Waited,
     /// Whether it is as it was when it was last decided about, and is looked at again for what it waited for.
@@ -118,7 +117,7 @@ pub async fn judge<'a>(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapp
     let whose = whose(&mut look, ctx, &mut incoming).await?;
     let stands = standing(&mut look, ctx, rules, line, &incoming).await?;
     let shared = running(&mut look, &incoming).await?.into_keys().collect();
-    drop(look);
+    look.commit().await?;
     let seal = |item: &Incoming<'_>| whose.keys.seal(&ctx.clock, &item.person, people::lead_place(&item.id), &item.lead);
     let mut leads = Rows::default();
     for item in incoming.iter().filter(|item| !item.same) {
@@ -192,7 +191,7 @@ impl Whose {
     }
 }
 
-fn again() -> Error {
+pub(super) fn again() -> Error {
     Error::Passing { code: "decide_again".into(), message: "somebody else decided about the same person at the same time".into() }
 }
 
@@ -367,132 +366,5 @@ impl Judged<'_> {
         entries.append(made.entries);
         followed.keep(tx, ctx, entries).await?;
         Ok(changes)
-    }
-}
-
-/// Rows of the shares that a batch makes.
-#[derive(Default)]
-struct NewShares {
-    claims: Vec<(&'static str, String, String)>,
-    remotes: Rows,
-    shares: Rows,
-    events: Rows,
-    deliveries: Rows,
-    consents: Rows,
-    given: BTreeMap<(String, String), i64>,
-}
-
-impl NewShares {
-    #[expect(clippy::too_many_arguments, reason = "one share is made of all of these")]
-    fn add(
-        &mut self,
-        ctx: &Context,
-        item: &Incoming<'_>,
-        share: &str,
-        source: &str,
-        decision: &str,
-        verdict: &Verdict,
-        to: &Line,
-        to_mapping: &Mapping,
-        keys: &Keys,
-        entries: &mut Entries,
-    ) -> Result<()> {
-        let identity = item.hashes.identity_key.clone().unwrap_or_else(|| format!("person:{}", item.person));
-        let marker = ctx.vault.markers.make(to.name(), &identity);
-        self.claims.push(("person_recipient", format!("{}|{}", item.person, verdict.recipient), share.to_owned()));
-        let (connection, object) = (to.name(), to_mapping.object());
-        self.remotes.push((connection, &item.person, object, marker))?;
-        self.shares.push((
-            share,
-            &item.person,
-            &item.id,
-            source,
-            &verdict.recipient,
-            &verdict.agreement,
-            &verdict.terms,
-            decision,
-            connection,
-            object,
-            "matched",
-        ))?;
-        self.events.push((share, "matched", "new", (), (), ctx.clock.id(), "decision"))?;
-        self.deliveries.push((share, "out", connection, object, Lane::NewLeads as i64))?;
-        *self.given.entry((verdict.recipient.clone(), verdict.agreement.clone())).or_default() += 1;
-        if !verdict.consents.is_empty() {
-            let permits: Vec<_> = verdict.consents.iter().map(|consent| (&consent.purpose, consent.channel)).collect();
-            let permits = serde_json::to_string(&permits).map_err(|_| Error::Unreadable { what: "permissions".into() })?;
-            let proof = keys.seal(&ctx.clock, &item.person, people::proof_place(share), &verdict.consents)?;
-            self.consents.push((share, permits, proof))?;
-        }
-        let body = Body::new()
-            .id("share", share)
-            .id("lead", &item.id)
-            .id("recipient", &verdict.recipient)
-            .id("source", source)
-            .version("terms", &verdict.terms);
-        entries.agreement(&verdict.agreement, "share.matched", body)
-    }
-
-    /// As they are written; `None` without any.
-    fn rows(mut self) -> Result<Option<NewRows>> {
-        // In one order everywhere, so that two deciders never wait for each other.
-        self.claims.sort();
-        let mut claims = Rows::default();
-        for claim in &self.claims {
-            claims.push(claim)?;
-        }
-        Ok((!self.claims.is_empty()).then(|| NewRows {
-            count: self.claims.len() as i64,
-            claims: claims.into(),
-            remotes: self.remotes.into(),
-            shares: self.shares.into(),
-            events: self.events.into(),
-            deliveries: self.deliveries.into(),
-            consents: self.consents.into(),
-            given: self.given,
-        }))
-    }
-}
-
-/// Shares of a batch, as they are written.
-struct NewRows {
-    count: i64,
-    claims: Arg,
-    remotes: Arg,
-    shares: Arg,
-    events: Arg,
-    deliveries: Arg,
-    consents: Arg,
-    given: BTreeMap<(String, String), i64>,
-}
-
-impl NewRows {
-    /// Whether every recipient has room for them still.
-    fn have_room(&self, rules: &Rules, stands: &Stands) -> bool {
-        let mut all = BTreeMap::<&str, i64>::new();
-        for ((recipient, _), count) in &self.given {
-            *all.entry(recipient).or_default() += count;
-        }
-        self.given.iter().all(|((recipient, agreement), count)| {
-            let (load, under) = stands.loads(recipient, agreement);
-            decide::has_room(&rules.program, agreement, (load, all[recipient.as_str()]), (under, *count))
-        })
-    }
-
-    /// Takes what only one share may have.
-    async fn claim(&self, tx: &mut Tx, now: Millis) -> Result<()> {
-        if shares::claim(tx, self.claims.clone(), now).await? == self.count as u64 { Ok(()) } else { Err(again()) }
-    }
-
-    async fn keep(self, tx: &mut Tx, source: &str, now: Millis) -> Result<()> {
-        shares::want_remote(tx, self.remotes).await?;
-        shares::add(tx, self.shares, now).await?;
-        shares::add_events(tx, self.events, now).await?;
-        deliveries::want(tx, self.deliveries, now).await?;
-        leads::save_consents(tx, self.consents, now).await?;
-        loads::shared(tx, source, self.count, now).await?;
-        let days = [loads::OPEN, loads::day(now)];
-        let given = self.given.iter().flat_map(|((recipient, agreement), n)| days.map(|day| json!([recipient, agreement, day, n])));
-        loads::count(tx, given.collect()).await
     }
 }

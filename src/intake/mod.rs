@@ -3,6 +3,7 @@
 
 pub mod judge;
 pub mod keep;
+mod new_shares;
 pub mod noes;
 pub mod poll;
 pub mod read;

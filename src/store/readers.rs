@@ -122,5 +122,5 @@ impl Drop for Reader {
 }
 
 fn closed() -> Error {
-    Error::System("the store is closed".into())
+    Error::Store(sqlx::Error::PoolClosed)
 }

@@ -1,0 +1,150 @@
+//! The rows of the shares that a batch of leads makes: gathered while deciding, written in the transaction that keeps it.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::judge::{Incoming, again};
+use crate::clock::Millis;
+use crate::context::Context;
+use crate::decide;
+use crate::entries::Entries;
+use crate::errors::{Error, Result};
+use crate::http::line::Line;
+use crate::ledger::Body;
+use crate::mapping::Mapping;
+use crate::model::decision::Verdict;
+use crate::people::{self, Keys};
+use crate::rules::Rules;
+use crate::standing::Stands;
+use crate::store::deliveries::Lane;
+use crate::store::{Arg, Rows, Tx, deliveries, leads, loads, shares};
+
+/// Rows of the shares that a batch makes.
+#[derive(Default)]
+pub(super) struct NewShares {
+    claims: Vec<(&'static str, String, String)>,
+    remotes: Rows,
+    shares: Rows,
+    events: Rows,
+    deliveries: Rows,
+    consents: Rows,
+    given: BTreeMap<(String, String), i64>,
+}
+
+impl NewShares {
+    /// Adds a share, with all that it is written with.
+    #[expect(clippy::too_many_arguments, reason = "one share is made of all of these")]
+    pub(super) fn add(
+        &mut self,
+        ctx: &Context,
+        item: &Incoming<'_>,
+        share: &str,
+        source: &str,
+        decision: &str,
+        verdict: &Verdict,
+        to: &Line,
+        to_mapping: &Mapping,
+        keys: &Keys,
+        entries: &mut Entries,
+    ) -> Result<()> {
+        let identity = item.hashes.identity_key.clone().unwrap_or_else(|| format!("person:{}", item.person));
+        let marker = ctx.vault.markers.make(to.name(), &identity);
+        self.claims.push(("person_recipient", format!("{}|{}", item.person, verdict.recipient), share.to_owned()));
+        let (connection, object) = (to.name(), to_mapping.object());
+        self.remotes.push((connection, &item.person, object, marker))?;
+        self.shares.push((
+            share,
+            &item.person,
+            &item.id,
+            source,
+            &verdict.recipient,
+            &verdict.agreement,
+            &verdict.terms,
+            decision,
+            connection,
+            object,
+            "matched",
+        ))?;
+        self.events.push((share, "matched", "new", (), (), ctx.clock.id(), "decision"))?;
+        self.deliveries.push((share, "out", connection, object, Lane::NewLeads as i64))?;
+        *self.given.entry((verdict.recipient.clone(), verdict.agreement.clone())).or_default() += 1;
+        if !verdict.consents.is_empty() {
+            let permits: Vec<_> = verdict.consents.iter().map(|consent| (&consent.purpose, consent.channel)).collect();
+            let permits = serde_json::to_string(&permits).map_err(|_| Error::Unreadable { what: "permissions".into() })?;
+            let proof = keys.seal(&ctx.clock, &item.person, people::proof_place(share), &verdict.consents)?;
+            self.consents.push((share, permits, proof))?;
+        }
+        let body = Body::new()
+            .id("share", share)
+            .id("lead", &item.id)
+            .id("recipient", &verdict.recipient)
+            .id("source", source)
+            .version("terms", &verdict.terms);
+        entries.agreement(&verdict.agreement, "share.matched", body)
+    }
+
+    /// As they are written; `None` without any.
+    pub(super) fn rows(mut self) -> Result<Option<NewRows>> {
+        // In one order everywhere, so that two deciders never wait for each other.
+        self.claims.sort();
+        let mut claims = Rows::default();
+        for claim in &self.claims {
+            claims.push(claim)?;
+        }
+        Ok((!self.claims.is_empty()).then(|| NewRows {
+            count: self.claims.len() as i64,
+            claims: claims.into(),
+            remotes: self.remotes.into(),
+            shares: self.shares.into(),
+            events: self.events.into(),
+            deliveries: self.deliveries.into(),
+            consents: self.consents.into(),
+            given: self.given,
+        }))
+    }
+}
+
+/// Shares of a batch, as they are written.
+pub(super) struct NewRows {
+    count: i64,
+    claims: Arg,
+    remotes: Arg,
+    shares: Arg,
+    events: Arg,
+    deliveries: Arg,
+    consents: Arg,
+    given: BTreeMap<(String, String), i64>,
+}
+
+impl NewRows {
+    /// Whether every recipient has room for them still.
+    pub(super) fn have_room(&self, rules: &Rules, stands: &Stands) -> bool {
+        let mut all = BTreeMap::<&str, i64>::new();
+        for ((recipient, _), count) in &self.given {
+            *all.entry(recipient).or_default() += count;
+        }
+        self.given.iter().all(|((recipient, agreement), count)| {
+            let (load, under) = stands.loads(recipient, agreement);
+            decide::has_room(&rules.program, agreement, (load, all[recipient.as_str()]), (under, *count))
+        })
+    }
+
+    /// Takes what only one share may have.
+    pub(super) async fn claim(&self, tx: &mut Tx, now: Millis) -> Result<()> {
+        if shares::claim(tx, self.claims.clone(), now).await? == self.count as u64 { Ok(()) } else { Err(again()) }
+    }
+
+    /// Keeps them.
+    pub(super) async fn keep(self, tx: &mut Tx, source: &str, now: Millis) -> Result<()> {
+        shares::want_remote(tx, self.remotes).await?;
+        shares::add(tx, self.shares, now).await?;
+        shares::add_events(tx, self.events, now).await?;
+        deliveries::want(tx, self.deliveries, now).await?;
+        leads::save_consents(tx, self.consents, now).await?;
+        loads::shared(tx, source, self.count, now).await?;
+        let days = [loads::OPEN, loads::day(now)];
+        let given = self.given.iter().flat_map(|((recipient, agreement), n)| days.map(|day| json!([recipient, agreement, day, n])));
+        loads::count(tx, given.collect()).await
+    }
+}
