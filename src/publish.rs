@@ -231,26 +231,24 @@ async fn together(db: &Db, stored: Vec<files::StoredFile>, folders: Folders) -> 
     let (mut files, mut mappings, mut same) = (Vec::new(), Vec::new(), true);
     for (kind, name, hash, ..) in stored.into_iter().filter(|f| f.3 == "active") {
         if kind == MAPPING {
-            let mapping = match found.remove(&name).filter(|mapping| mapping.hash() == hash) {
-                Some(mapping) => mapping,
-                None => {
-                    let text = files::body(db, &kind, &name, &hash).await?.unwrap_or_default();
-                    let mut mapping =
-                        mapping::parse(&name, &text).map_err(|_| Error::Unreadable { what: format!("the stored mapping {name}") })?;
-                    mapping.rest();
-                    mapping
-                }
+            let mapping = if let Some(mapping) = found.remove(&name).filter(|mapping| mapping.hash() == hash) {
+                mapping
+            } else {
+                let text = files::body(db, &kind, &name, &hash).await?.unwrap_or_default();
+                let mut mapping =
+                    mapping::parse(&name, &text).map_err(|_| Error::Unreadable { what: format!("the stored mapping {name}") })?;
+                mapping.rest();
+                mapping
             };
             mappings.push((name, mapping));
         } else if let Some(known) = FileKind::ALL.into_iter().find(|k| k.word() == kind) {
             let unreadable = || Error::Unreadable { what: format!("the stored {kind} {name}") };
-            let file = match program.remove(&(known, name.clone(), hash.clone())) {
-                Some(file) => file,
-                None => {
-                    same = false;
-                    let text = files::body(db, &kind, &name, &hash).await?.unwrap_or_default();
-                    parse_stored(known, &name, &text).ok_or_else(unreadable)?
-                }
+            let file = if let Some(file) = program.remove(&(known, name.clone(), hash.clone())) {
+                file
+            } else {
+                same = false;
+                let text = files::body(db, &kind, &name, &hash).await?.unwrap_or_default();
+                parse_stored(known, &name, &text).ok_or_else(unreadable)?
             };
             files.push(file);
         }

@@ -39,6 +39,7 @@ pub async fn connections(db: &Db, now: Millis) -> Result<Vec<String>> {
 }
 
 /// What is due on one connection.
+#[expect(clippy::struct_excessive_bools, reason = "four questions, each with a yes or a no")]
 pub struct Due {
     /// Hints.
     pub hints: bool,

@@ -332,7 +332,7 @@ impl Vendor {
         let portal: u64 = given("code").or_else(|| given("refresh_token")).and_then(|p| p.parse().ok()).ok_or(StatusCode::BAD_REQUEST)?;
         self.cast.of_portal(portal).ok_or(StatusCode::BAD_REQUEST)?;
         let given = self.calls.token.fetch_add(1, Ordering::Relaxed);
-        let life = if self.aging.load(Ordering::Relaxed) && given % 2 == 0 { OLD_TOKEN_LIFE } else { TOKEN_LIFE };
+        let life = if self.aging.load(Ordering::Relaxed) && given.is_multiple_of(2) { OLD_TOKEN_LIFE } else { TOKEN_LIFE };
         Ok(format!(
             r#"{{"token_type":"bearer","access_token":"{portal}","refresh_token":"{portal}","expires_in":{life},"hub_id":{portal}}}"#
         ))
