@@ -264,6 +264,8 @@ impl Db {
                 .statement_cache_capacity(400)
                 .disable_statement_logging();
             let write = Writer::open(&options.clone().pragma("cache_size", "-10000")).await?;
+            // The system keeps the file's pages at hand: the others need few of their own.
+            let options = options.pragma("cache_size", "-500");
             Self::Sqlite { read: Readers::new(&options, 4), write, inbox: inbox::Inbox::open(&options).await? }
         };
         db.migrate().await?;
