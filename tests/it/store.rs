@@ -4,7 +4,7 @@ use leadshare::args;
 use leadshare::errors::Error;
 use leadshare::store::deliveries::{self, Delivery};
 use leadshare::store::dirty::{self, Raise};
-use leadshare::store::{Db, connections, files, leads, people, shares};
+use leadshare::store::{Db, connections, files, leads, people, replicas, shares};
 use serde_json::{Value, json};
 
 use super::support::world::{Engine, Folder};
@@ -62,6 +62,32 @@ async fn a_lease_that_ran_out_passes_to_another_and_the_first_keeps_nothing() {
         let lost = finish(&db, "a", &[&first[0]], 112).await;
         assert!(matches!(lost, Err(Error::Passing { ref code, .. }) if code == "lease_lost"), "{lost:?}");
         finish(&db, "b", &[&second[0]], 113).await.unwrap();
+    }
+}
+
+// Breaks when kills that follow one another within a minute look like a record that stops the daemon each time.
+#[tokio::test]
+async fn a_suspect_waits_ever_longer_after_each_death() {
+    for engine in Engine::BOTH {
+        let (db, _folder) = open(engine).await;
+        connections::ensure(&db, "c", "p", "hubspot", 1).await.unwrap();
+        raise(&db, &["1"], 0).await;
+        want(&db, json!([["s", "out", "c", "Lead", 1]]), 0).await;
+        let (mut now, mut waits, mut before) = (0, Vec::new(), (String::new(), String::new()));
+        for life in 0..8 {
+            let (owner, epoch) = (format!("owner {life}"), format!("epoch {life}"));
+            let row = json!([["c", before.1, epoch, before.0]]);
+            assert_eq!(replicas::take(&db, &owner, &row, now).await.unwrap(), ["c"]);
+            before = (owner, epoch);
+            let freed = now;
+            while claim(&db, &before.0, now, 1).await.is_empty() {
+                assert!(take(&db, &before.0, now, 1).await.is_empty(), "a delivery waits no less than a hint");
+                now += 1_000;
+            }
+            assert_eq!(take(&db, &before.0, now, 1).await.len(), 1);
+            waits.push((now - freed) / 1_000);
+        }
+        assert_eq!(waits, [0, 0, 0, 1, 8, 27, 64, 125], "{engine:?}");
     }
 }
 
