@@ -149,7 +149,7 @@ fn main() {
         case("seal a lead", 1, || drop(black_box(own.seal(&clock, place, black_box(&text))))),
         case("open a lead", 1, || drop(black_box(own.open(place, black_box(&sealed))))),
         case("ledger: write an entry's text", 1, || drop(black_box(entry()))),
-        case("ledger: seal an entry", ENTRIES, || drop(black_box(seal(unsealed.clone(), State::default())))),
+        case("ledger: seal an entry", ENTRIES, || drop(black_box(seal(&unsealed, State::default())))),
         case("raise, claim and finish a hint (100 at once, SQLite)", HINTS, || claims().expect("the store works")),
     ];
     for _ in 0..ROUNDS {

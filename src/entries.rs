@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::errors::Result;
 use crate::ledger::{Body, Entry, Stream};
 use crate::model::decision::Decision;
-use crate::store::{Rows, Tx, ledger};
+use crate::store::{Tx, ledger};
 
 /// Ledger entries of one transaction.
 #[derive(Default)]
@@ -41,11 +41,8 @@ impl Entries {
     /// Writes the entries with the work that they record.
     pub async fn write(self, tx: &mut Tx, ctx: &Context) -> Result<()> {
         let now = ctx.clock.now();
-        let mut rows = Rows::default();
-        for (stream, kind, body) in self.0 {
-            let entry = Entry::new(&ctx.clock.id(), &stream, now, kind, body)?;
-            rows.push((entry.id, entry.stream, entry.kind, entry.text))?;
-        }
-        ledger::add(tx, rows, now).await
+        let entry = |(stream, kind, body)| Entry::new(&ctx.clock.id(), &stream, now, kind, body);
+        let entries = self.0.into_iter().map(entry).collect::<Result<Vec<_>>>()?;
+        ledger::add(tx, &entries).await
     }
 }

@@ -6,10 +6,10 @@ use crate::ledger::{Checkpoint, PublicKey, Report, Signer, Verifier, seal};
 use crate::points;
 use crate::store::{Db, ledger};
 
-/// Most entries sealed in one transaction.
-const BATCH: usize = 2_000;
-/// Rows read at a time while checking.
-const PAGE: usize = 5_000;
+/// Entries sealed in one transaction, as far as whole transactions of others allow.
+const BATCH: i64 = 2_000;
+/// Batches read at a time while checking.
+const PAGE: i64 = 8;
 
 /// Seals what waits. Answers how many entries were sealed.
 ///
@@ -18,13 +18,13 @@ const PAGE: usize = 5_000;
 pub async fn run_once(ctx: &Context, signer: &Signer) -> Result<usize> {
     let now = ctx.clock.now();
     let mut look = ctx.db.reading().await?;
-    let (entries, state) = ledger::unsealed(&mut look, BATCH).await?;
+    let waited = ledger::unsealed(&mut look, BATCH).await?;
     look.commit().await?;
-    if entries.is_empty() {
+    let count = waited.entries.len();
+    if count == 0 {
         return Ok(0);
     }
-    let (count, before) = (entries.len(), state.tree.clone());
-    let batch = seal(entries, state);
+    let batch = seal(&waited.entries, waited.state.clone());
     let checkpoint = Checkpoint {
         origin: signer.origin().to_owned(),
         size: batch.state.tree.size(),
@@ -34,13 +34,13 @@ pub async fn run_once(ctx: &Context, signer: &Signer) -> Result<usize> {
     }
     .sign(signer)?;
     let mut tx = ctx.db.begin().await?;
-    match ledger::save_batch(&mut tx, &before, &batch, &checkpoint, now).await {
+    match ledger::save_batch(&mut tx, &waited, &batch, &checkpoint, now).await {
         Ok(()) => {
             points::at("ledger.sealed").await;
             tx.commit().await?;
             points::at("ledger.kept").await;
             // After a whole batch there is more: at least another, as far as anybody has looked.
-            crate::metrics::ledger(count as u64, if count < BATCH { 0 } else { BATCH as u64 });
+            crate::metrics::ledger(count as u64, if (count as i64) < BATCH { 0 } else { BATCH as u64 });
             Ok(count)
         }
         Err(Error::Passing { .. }) => Ok(0),
@@ -70,10 +70,10 @@ pub async fn verify(db: &Db, outside: &[String], keys: &[PublicKey], mut progres
     }
     let mut after = String::new();
     loop {
-        let page = ledger::tail(db, &after, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after.clone_from(&last.id);
-        for row in &page {
+        let (rows, last) = ledger::tail(db, &after, PAGE).await?;
+        let Some(last) = last else { break };
+        after = last;
+        for row in &rows {
             verifier.push(row);
         }
     }

@@ -197,8 +197,8 @@ struct Canonical<'a> {
     v: u32,
 }
 
-/// What a canonical text says of itself, to be compared with the columns beside it.
-#[derive(Debug, PartialEq, Deserialize)]
+/// What a canonical text says of itself.
+#[derive(Debug, Default, PartialEq, Deserialize)]
 pub(super) struct Said {
     pub at: Millis,
     pub id: String,

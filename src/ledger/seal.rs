@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::entry::Said;
 use super::{Hash, Node, Tree};
 
 /// An entry that was committed and waits to be sealed.
@@ -15,6 +16,13 @@ pub struct Unsealed {
     pub stream: String,
     /// Its canonical text, byte for byte as stored.
     pub text: String,
+}
+
+impl Unsealed {
+    /// An entry, by its text; `None` when that is no entry's.
+    pub fn read(text: &str) -> Option<Self> {
+        Said::read(text).map(|said| Self { id: said.id, stream: said.stream, text: text.to_owned() })
+    }
 }
 
 /// Where a sealed entry stands.
@@ -31,8 +39,6 @@ pub struct Place {
 /// The seal of one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seal {
-    /// The entry's id.
-    pub id: String,
     /// Where it stands.
     pub place: Place,
     /// The leaf's hash: over number, hash of the entry before, and text.
@@ -69,15 +75,15 @@ pub struct Batch {
 }
 
 /// Seals entries in the order in which they were committed.
-pub fn seal(entries: impl IntoIterator<Item = Unsealed>, mut state: State) -> Batch {
+pub fn seal(entries: &[Unsealed], mut state: State) -> Batch {
     let (mut seals, mut nodes) = (Vec::new(), Vec::new());
     for entry in entries {
-        let (seq, prev) = state.heads.get(&entry.stream).map_or((1, Hash::ZERO), |head| (head.seq + 1, head.hash));
-        let place = Place { index: state.tree.size(), seq, prev };
+        let head = state.heads.entry(entry.stream.clone()).or_insert(Head { seq: 0, hash: Hash::ZERO });
+        let place = Place { index: state.tree.size(), seq: head.seq + 1, prev: head.hash };
         let hash = leaf_hash(place, &entry.text);
         state.tree.append(hash, |node| nodes.push(node));
-        state.heads.insert(entry.stream, Head { seq, hash });
-        seals.push(Seal { id: entry.id, place, hash });
+        *head = Head { seq: place.seq, hash };
+        seals.push(Seal { place, hash });
     }
     Batch { seals, nodes, state }
 }

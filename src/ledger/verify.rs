@@ -19,7 +19,7 @@ use crate::clock::Millis;
 /// Problems told one by one; more are only counted.
 const TOLD: usize = 1_000;
 
-/// An entry as the store has it: the columns as they stand, whether or not they agree.
+/// An entry as the store has it, and what stands beside its text, whether or not they agree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// The id.
@@ -34,6 +34,14 @@ pub struct Row {
     pub text: String,
     /// Place and hash; `None` while the entry waits to be sealed.
     pub seal: Option<(Place, Hash)>,
+}
+
+impl Row {
+    /// An entry of which only the text is stored. A text that is no entry's says nothing, and is told of.
+    pub fn read(text: &str, seal: Option<(Place, Hash)>) -> Self {
+        let Said { id, stream, at, kind, .. } = Said::read(text).unwrap_or_default();
+        Self { id, stream, at, kind, text: text.to_owned(), seal }
+    }
 }
 
 /// What was found.

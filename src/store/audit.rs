@@ -56,8 +56,8 @@ pub async fn next(db: &Db) -> Result<Option<i64>> {
     Ok(db.row::<(Option<i64>,)>(NEXT, args![]).await?.and_then(|(due,)| due))
 }
 
-const WORDS: &str = "SELECT 'ledger', kind || ' ' || stream || ' ' || body FROM ledger
-  UNION ALL SELECT 'ledger', kind || ' ' || stream || ' ' || body FROM ledger_waiting
+const WORDS: &str = "SELECT 'ledger', entries FROM ledger
+  UNION ALL SELECT 'ledger', entries FROM ledger_waiting
   UNION ALL SELECT 'alerts', subject || ' ' || code || ' ' || message FROM alerts
   UNION ALL SELECT 'changes', reason FROM changes
   UNION ALL SELECT 'waiting', what FROM waiting

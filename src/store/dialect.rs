@@ -2,7 +2,8 @@
 //!
 //! A statement marks them with a word in braces: `{int}` a 64-bit column, `{strict}` typed tables, `{keyed}` typed tables
 //! of small rows that lie in their key's order, `{now}` the database's clock in milliseconds, `{skip_locked}` a claim that passes rows others hold, `{for_update}` a row lock, `{helpers}`
-//! functions that the other engine has built in, `{migration_lock}` one migration at a time.
+//! functions that the other engine has built in, `{migration_lock}` one migration at a time. `{few}` says that a query answers few and
+//! long rows.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -20,13 +21,14 @@ $$ SELECT ordinality - 1, element FROM jsonb_array_elements($1::jsonb) WITH ORDI
 
 /// The statement for SQLite.
 pub fn sqlite(sql: &'static str) -> &'static str {
-    const WORDS: [(&str, &str); 9] = [
+    const WORDS: [(&str, &str); 10] = [
         // Its `json_each` answers a row of a batch as text, which is then parsed again for every column.
         ("json_each(", "jsonb_each("),
         ("{int}", "INTEGER"),
         ("{strict}", "STRICT"),
         ("{keyed}", "STRICT, WITHOUT ROWID"),
         ("{now}", "CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
+        ("{few}", ""),
         ("{skip_locked}", ""),
         ("{for_update}", ""),
         ("{helpers}", "SELECT 1"),
@@ -34,6 +36,12 @@ pub fn sqlite(sql: &'static str) -> &'static str {
     ];
     static TEXTS: Texts = Texts::new();
     TEXTS.of(sql, || fill(sql, &WORDS))
+}
+
+/// Whether SQLite hands the rows of a query over one by one: those that a statement which writes answers with, and few long ones,
+/// whose texts would be quoted and read as JSON.
+pub fn one_by_one(sql: &str) -> bool {
+    sql.contains("RETURNING") || sql.ends_with("{few}")
 }
 
 /// The query for SQLite, answering one text: the rows as a JSON list of lists. The driver hands rows over one by one between two
@@ -72,13 +80,14 @@ pub fn sqlite_together<T>(statements: Vec<(&'static str, Vec<T>)>) -> (String, V
 
 /// The statement for PostgreSQL.
 pub fn postgres(sql: &'static str) -> &'static str {
-    const WORDS: [(&str, &str); 8] = [
+    const WORDS: [(&str, &str); 9] = [
         ("{int}", "BIGINT"),
         // Sealed texts do not get smaller: without this the server tries to squeeze each, and moves it out of its row.
         ("{strict}", "WITH (toast_tuple_target = 8160)"),
         // Rows that are written several times have room to stay on their page.
         ("{keyed}", "WITH (toast_tuple_target = 8160, fillfactor = 80)"),
         ("{now}", "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"),
+        ("{few}", ""),
         ("{skip_locked}", "FOR UPDATE SKIP LOCKED"),
         ("{for_update}", "FOR UPDATE"),
         ("{helpers}", HELPERS),

@@ -1,59 +1,85 @@
 //! SQL for sealing, reading and checking the ledger.
 
+use std::collections::BTreeSet;
+
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Arg, Db, Tx};
+use super::{Db, Rows, Tx};
 use crate::args;
 use crate::clock::Millis;
 use crate::errors::{Error, Result};
-use crate::ledger::{Batch, Hash, Head, Place, Row, State, Tree, Unsealed};
+use crate::ledger::{Batch, Entry, Hash, Head, Place, Row, State, Tree, Unsealed};
 
-const ADD: &str = "INSERT INTO ledger_waiting (id, stream, at, kind, body)
-  SELECT value ->> 0, value ->> 1, $2, value ->> 2, value ->> 3 FROM json_each(CAST($1 AS TEXT))";
+const ADD: &str = "INSERT INTO ledger_waiting (id, count, entries) VALUES ($1, $2, $3)";
 
-/// Adds entries with the work that they record (`[[id, stream, kind, canonical body], …]`).
+/// Adds a transaction's entries with the work that they record.
 ///
 /// # Errors
 /// The store's.
-pub async fn add(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<()> {
-    tx.put(ADD, args![rows.into(), now]).await
+pub async fn add(tx: &mut Tx, entries: &[Entry]) -> Result<()> {
+    let Some(first) = entries.iter().map(|entry| entry.id.as_str()).min() else { return Ok(()) };
+    let texts: Vec<&str> = entries.iter().map(|entry| entry.text.as_str()).collect();
+    tx.put(ADD, args![first, entries.len() as i64, format!("[{}]", texts.join(","))]).await
 }
 
-const UNSEALED: &str = "SELECT id, stream, body FROM ledger_waiting ORDER BY id LIMIT $1";
-const WAITING: &str = "SELECT COUNT(*) FROM ledger_waiting";
+const WAITING: &str = "SELECT CAST(COALESCE(SUM(count), 0) AS BIGINT) FROM ledger_waiting";
 
 /// How many entries wait to be sealed.
 pub async fn waiting(db: &Db) -> Result<i64> {
     Ok(db.row::<(i64,)>(WAITING, args![]).await?.map_or(0, |r| r.0))
 }
 
+/// Most transactions whose entries are sealed together.
+const TOGETHER: i64 = 500;
+const COUNTS: &str = "SELECT id, count FROM ledger_waiting ORDER BY id LIMIT $1";
+const UNSEALED: &str = "SELECT id, entries FROM ledger_waiting WHERE id <= $1 ORDER BY id {few}";
 const HEADS: &str = "SELECT stream, seq, hash FROM ledger_heads WHERE stream IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
 const TREE: &str = "SELECT value FROM settings WHERE name = 'ledger_tree'";
 const LOCK_TREE: &str = "SELECT value FROM settings WHERE name = 'ledger_tree' {for_update}";
 
-/// Entries that wait to be sealed, oldest first, and where sealing stands.
-pub async fn unsealed(tx: &mut Tx, limit: usize) -> Result<(Vec<Unsealed>, State)> {
-    let rows = tx.rows::<(String, String, String)>(UNSEALED, args![limit as i64]).await?;
-    let entries: Vec<Unsealed> = rows.into_iter().map(|(id, stream, text)| Unsealed { id, stream, text }).collect();
-    let unreadable = || Error::Unreadable { what: "the ledger's state".into() };
+/// What waits to be sealed, and where sealing stands.
+pub struct Waiting {
+    /// The transactions that it comes from.
+    transactions: Vec<String>,
+    /// The entries, oldest transaction first.
+    pub entries: Vec<Unsealed>,
+    /// The tree and the heads of their streams.
+    pub state: State,
+}
+
+/// What waits to be sealed: the oldest transactions with about `enough` entries.
+pub async fn unsealed(tx: &mut Tx, enough: i64) -> Result<Waiting> {
+    let unreadable = || Error::Unreadable { what: "the ledger".into() };
+    let (mut last, mut found) = (String::new(), 0);
+    for (id, count) in tx.rows::<(String, i64)>(COUNTS, args![TOGETHER]).await? {
+        if found > 0 && found + count > enough {
+            break;
+        }
+        (last, found) = (id, found + count);
+    }
+    let (mut transactions, mut entries) = (Vec::new(), Vec::new());
+    for (id, texts) in tx.rows::<(String, String)>(UNSEALED, args![last]).await? {
+        for text in serde_json::from_str::<Vec<&RawValue>>(&texts).map_err(|_| unreadable())? {
+            entries.push(Unsealed::read(text.get()).ok_or_else(unreadable)?);
+        }
+        transactions.push(id);
+    }
     let tree: Tree = match tx.rows::<(String,)>(TREE, args![]).await?.first() {
         Some((text,)) => serde_json::from_str(text).map_err(|_| unreadable())?,
         None => Tree::default(),
     };
-    let streams = Value::from(entries.iter().map(|e| json!([e.stream])).collect::<Vec<_>>());
+    let streams: BTreeSet<&str> = entries.iter().map(|e| e.stream.as_str()).collect();
+    let streams = Value::from(streams.iter().map(|stream| json!([stream])).collect::<Vec<_>>());
     let mut state = State { tree, ..State::default() };
     for (stream, seq, hash) in tx.rows::<(String, i64, String)>(HEADS, args![streams]).await? {
         let hash: Hash = serde_json::from_value(hash.into()).map_err(|_| unreadable())?;
         state.heads.insert(stream, Head { seq: seq as u64, hash });
     }
-    Ok((entries, state))
+    Ok(Waiting { transactions, entries, state })
 }
 
-const SEAL: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id, CAST(value ->> 1 AS BIGINT) AS seq, value ->> 2 AS prev,
-      value ->> 3 AS hash, CAST(value ->> 4 AS BIGINT) AS leaf FROM json_each(CAST($1 AS TEXT)))
-  INSERT INTO ledger (leaf, id, stream, seq, at, kind, body, prev, hash)
-  SELECT item.leaf, item.id, waiting.stream, item.seq, waiting.at, waiting.kind, waiting.body, item.prev, item.hash
-  FROM item JOIN ledger_waiting AS waiting ON waiting.id = item.id ORDER BY item.leaf";
+const SEAL: &str = "INSERT INTO ledger (leaf, count, first_id, last_id, entries) VALUES ($1, $2, $3, $4, $5)";
 const SEALED: &str = "DELETE FROM ledger_waiting WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
 const SAVE_HEADS: &str = "INSERT INTO ledger_heads (stream, seq, hash) SELECT value ->> 0, CAST(value ->> 1 AS BIGINT), value ->> 2
   FROM json_each(CAST($1 AS TEXT)) WHERE true ON CONFLICT (stream) DO UPDATE SET seq = excluded.seq, hash = excluded.hash";
@@ -64,25 +90,29 @@ const SAVE_TREE: &str =
     "INSERT INTO settings (name, value) VALUES ('ledger_tree', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 const ADD_CHECKPOINT: &str = "INSERT INTO checkpoints (size, at, body) VALUES ($1, $2, $3) ON CONFLICT (size) DO NOTHING";
 
-/// Stores what sealing made of the entries that waited after `before`, and the checkpoint over it.
+/// Stores what sealing made of what waited, and the checkpoint over it.
 ///
 /// # Errors
 /// The store's; [`Error::Passing`] with `sealed_elsewhere` when something else was sealed meanwhile.
-pub async fn save_batch(tx: &mut Tx, before: &Tree, batch: &Batch, checkpoint: &str, now: Millis) -> Result<()> {
+pub async fn save_batch(tx: &mut Tx, waited: &Waiting, batch: &Batch, checkpoint: &str, now: Millis) -> Result<()> {
     let stands = tx.rows::<(String,)>(LOCK_TREE, args![]).await?.into_iter().next();
+    let before = &waited.state.tree;
     let same = match &stands {
         Some((text,)) => serde_json::from_str(text).is_ok_and(|tree: Tree| tree == *before),
         None => before.size() == 0,
     };
-    if !same {
+    let transactions = Value::from(waited.transactions.iter().map(|id| json!([id])).collect::<Vec<_>>());
+    if !same || tx.exec(SEALED, args![transactions]).await? != waited.transactions.len() as u64 {
         return Err(Error::Passing { code: "sealed_elsewhere".into(), message: "another sealer was faster".into() });
     }
-    let seals: Vec<Value> = batch.seals.iter().map(|s| json!([s.id, s.place.seq, s.place.prev, s.hash, s.place.index])).collect();
-    let count = seals.len() as u64;
-    let seals = Value::from(seals);
-    if tx.exec(SEAL, args![&seals]).await? != count || tx.exec(SEALED, args![&seals]).await? != count {
-        return Err(Error::Passing { code: "sealed_elsewhere".into(), message: "another sealer was faster".into() });
+    let ids = || waited.entries.iter().map(|entry| entry.id.as_str());
+    let (Some(first), Some(last)) = (ids().min(), ids().max()) else { return Ok(()) };
+    let mut rows = Rows::default();
+    for (entry, seal) in waited.entries.iter().zip(&batch.seals) {
+        let text: &RawValue = serde_json::from_str(&entry.text).map_err(|_| Error::Unreadable { what: "the ledger".into() })?;
+        rows.push((seal.place.seq, seal.place.prev, seal.hash, text))?;
     }
+    tx.put(SEAL, args![before.size() as i64, batch.seals.len() as i64, first, last, rows]).await?;
     let heads: Vec<Value> = batch.state.heads.iter().map(|(stream, head)| json!([stream, head.seq, head.hash])).collect();
     tx.put(SAVE_HEADS, args![Value::from(heads)]).await?;
     let nodes: Vec<Value> = batch.nodes.iter().map(|n| json!([n.level, n.index, n.hash])).collect();
@@ -91,26 +121,62 @@ pub async fn save_batch(tx: &mut Tx, before: &Tree, batch: &Batch, checkpoint: &
     tx.put(ADD_CHECKPOINT, args![batch.state.tree.size() as i64, now, checkpoint]).await
 }
 
-type StoredRow = (String, String, i64, String, String, i64, String, String, i64);
-const PAGE: &str = "SELECT id, stream, at, kind, body, seq, prev, hash, leaf FROM ledger WHERE leaf > $1 ORDER BY leaf LIMIT $2";
-const TAIL: &str = "SELECT id, stream, at, kind, body FROM ledger_waiting WHERE id > $1 ORDER BY id LIMIT $2";
+const PAGE: &str = "SELECT leaf, entries FROM ledger WHERE leaf > $1 ORDER BY leaf LIMIT $2 {few}";
+const TAIL: &str = "SELECT id, entries FROM ledger_waiting WHERE id > $1 ORDER BY id LIMIT $2 {few}";
 
-/// A page of sealed entries after a leaf (-1 for the first), in the tree's order.
-pub async fn page(db: &Db, after: i64, limit: usize) -> Result<Vec<Row>> {
-    Ok(db.rows::<StoredRow>(PAGE, args![after, limit as i64]).await?.into_iter().map(row).collect())
+/// Sealed entries after a leaf (-1 for the first), in the tree's order: those of so many batches.
+pub async fn page(db: &Db, after: i64, batches: i64) -> Result<Vec<Row>> {
+    Ok(db.rows::<(i64, String)>(PAGE, args![after, batches]).await?.iter().flat_map(|(leaf, entries)| rows(*leaf, entries)).collect())
 }
 
-/// A page of entries that wait to be sealed, after an id.
-pub async fn tail(db: &Db, after: &str, limit: usize) -> Result<Vec<Row>> {
-    let rows = db.rows::<(String, String, i64, String, String)>(TAIL, args![after, limit as i64]).await?;
-    Ok(rows.into_iter().map(|(id, stream, at, kind, text)| Row { id, stream, at, kind, text, seal: None }).collect())
+/// Entries that wait to be sealed, those of so many transactions after one; and the last of these.
+pub async fn tail(db: &Db, after: &str, transactions: i64) -> Result<(Vec<Row>, Option<String>)> {
+    let found = db.rows::<(String, String)>(TAIL, args![after, transactions]).await?;
+    let rows = found.iter().flat_map(|(_, entries)| waiting_rows(entries)).collect();
+    Ok((rows, found.into_iter().next_back().map(|(id, _)| id)))
 }
 
-fn row((id, stream, at, kind, text, seq, prev, hash, leaf): StoredRow) -> Row {
-    // A hash that cannot be read cannot be told from a wrong one: zeros never fit.
-    let hash_of = |text: String| serde_json::from_value::<Hash>(text.into()).unwrap_or(Hash::ZERO);
-    let place = Place { index: leaf as u64, seq: seq as u64, prev: hash_of(prev) };
-    Row { id, stream, at, kind, text, seal: Some((place, hash_of(hash))) }
+/// What cannot be read comes as one entry that says nothing: whoever verifies tells of it.
+fn waiting_rows(entries: &str) -> Vec<Row> {
+    match serde_json::from_str::<Vec<&RawValue>>(entries) {
+        Ok(texts) => texts.into_iter().map(|text| Row::read(text.get(), None)).collect(),
+        Err(_) => vec![Row::read(entries, None)],
+    }
+}
+
+fn rows(leaf: i64, entries: &str) -> Vec<Row> {
+    // Raw parts, for one that cannot be read must not hide the others. A hash that cannot be read cannot be told from a wrong
+    // one: zeros never fit.
+    let row = |(nth, entry): (usize, &&RawValue)| {
+        let index = leaf as u64 + nth as u64;
+        match serde_json::from_str::<(u64, Hash, Hash, &RawValue)>(entry.get()) {
+            Ok((seq, prev, hash, text)) => Row::read(text.get(), Some((Place { index, seq, prev }, hash))),
+            Err(_) => Row::read(entry.get(), Some((Place { index, seq: 0, prev: Hash::ZERO }, Hash::ZERO))),
+        }
+    };
+    match serde_json::from_str::<Vec<&RawValue>>(entries) {
+        Ok(entries) => entries.iter().enumerate().map(row).collect(),
+        Err(_) => vec![Row::read(entries, Some((Place { index: leaf as u64, seq: 0, prev: Hash::ZERO }, Hash::ZERO)))],
+    }
+}
+
+// A batch begins a little before its entries are looked for; which one is not known by its first id alone.
+const NEAR: &str = "WITH near AS MATERIALIZED (SELECT value ->> 0 AS since, value ->> 1 AS first, value ->> 2 AS last FROM json_each(CAST($1 AS TEXT)))
+  SELECT DISTINCT ledger.leaf, ledger.entries FROM near JOIN ledger ON ledger.first_id BETWEEN near.since AND near.last AND ledger.last_id >= near.first
+  ORDER BY ledger.leaf {few}";
+const NEAR_WAITING: &str = "WITH near AS MATERIALIZED (SELECT value ->> 0 AS since, value ->> 2 AS last FROM json_each(CAST($1 AS TEXT)))
+  SELECT DISTINCT waiting.id, waiting.entries FROM near JOIN ledger_waiting AS waiting ON waiting.id BETWEEN near.since AND near.last ORDER BY waiting.id {few}";
+
+/// Entries between these ids (`[[since, first, last], …]`; `since` is when batches may have begun that hold them) whose text has one of
+/// these ids in it, oldest first. The ledger has no index by what entries are about.
+pub async fn near(db: &Db, between: &Value, naming: &[&str]) -> Result<Vec<Row>> {
+    let sealed = db.rows::<(i64, String)>(NEAR, args![between]).await?;
+    let waiting = db.rows::<(String, String)>(NEAR_WAITING, args![between]).await?;
+    let found =
+        sealed.iter().flat_map(|(leaf, entries)| rows(*leaf, entries)).chain(waiting.iter().flat_map(|(_, entries)| waiting_rows(entries)));
+    let mut found: Vec<Row> = found.filter(|row| naming.iter().any(|id| row.text.contains(id))).collect();
+    found.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+    Ok(found)
 }
 
 const CHECKPOINTS: &str = "SELECT body FROM checkpoints ORDER BY size";

@@ -39,7 +39,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, FromRow, PgPool};
 
 use crate::errors::{Error, Result};
@@ -226,9 +226,17 @@ fn unfold<T: Row>(folded: &(String,)) -> Result<Vec<T>> {
 /// Reads, outside any transaction.
 async fn read_rows<T: Row>(readers: &Readers, sql: &'static str, args: Vec<Arg>) -> Result<Vec<T>> {
     let mut reader = readers.take().await?;
-    let rows = bound!(sqlx::query_as(dialect::sqlite_rows(sql, T::COLUMNS)), args).fetch_one(reader.connection()?).await?;
+    let rows = sqlite_rows(reader.connection()?, sql, args).await?;
     reader.ended();
-    unfold(&rows)
+    Ok(rows)
+}
+
+async fn sqlite_rows<T: Row>(connection: &mut SqliteConnection, sql: &'static str, args: Vec<Arg>) -> Result<Vec<T>> {
+    if dialect::one_by_one(sql) {
+        return Ok(bound!(sqlx::query_as::<sqlx::Sqlite, T>(dialect::sqlite(sql)), args).fetch_all(connection).await?);
+    }
+    let folded: (String,) = bound!(sqlx::query_as(dialect::sqlite_rows(sql, T::COLUMNS)), args).fetch_one(connection).await?;
+    unfold(&folded)
 }
 
 impl Db {
@@ -379,15 +387,8 @@ impl Tx {
         }
         self.send().await?;
         match self {
-            Self::Sqlite(tx, _) if sql.contains("RETURNING") => {
-                Ok(bound!(sqlx::query_as::<sqlx::Sqlite, T>(dialect::sqlite(sql)), args).fetch_all(tx.connection()?).await?)
-            }
-            Self::Sqlite(tx, _) => {
-                unfold(&bound!(sqlx::query_as(dialect::sqlite_rows(sql, T::COLUMNS)), args).fetch_one(tx.connection()?).await?)
-            }
-            Self::Reading(tx) => {
-                unfold(&bound!(sqlx::query_as(dialect::sqlite_rows(sql, T::COLUMNS)), args).fetch_one(tx.connection()?).await?)
-            }
+            Self::Sqlite(tx, _) => sqlite_rows(tx.connection()?, sql, args).await,
+            Self::Reading(tx) => sqlite_rows(tx.connection()?, sql, args).await,
             Self::Postgres(tx) => {
                 Ok(bound!(sqlx::query_as::<sqlx::Postgres, T>(dialect::postgres(sql)), args).fetch_all(&mut **tx).await?)
             }

@@ -379,29 +379,24 @@ CREATE TABLE attempts (
   PRIMARY KEY (share, id)
 ) {keyed};
 
--- Ledger entries that were committed with the work that they record and wait to be sealed.
+-- Ledger entries that were committed with the work that they record and wait to be sealed: a row for each transaction, under the
+-- first entry's id. Entries are canonical texts, `[text, …]`.
 CREATE TABLE ledger_waiting (
-  id     TEXT PRIMARY KEY,
-  stream TEXT NOT NULL,
-  at     {int} NOT NULL,
-  kind   TEXT NOT NULL,
-  body   TEXT NOT NULL
-) {keyed};
-
--- Append-only: sealed, in the tree's order.
-CREATE TABLE ledger (
-  leaf   {int} PRIMARY KEY,
-  id     TEXT NOT NULL,
-  stream TEXT NOT NULL,
-  seq    {int} NOT NULL,
-  at     {int} NOT NULL,
-  kind   TEXT NOT NULL,
-  body   TEXT NOT NULL,
-  prev   TEXT NOT NULL,
-  hash   TEXT NOT NULL,
-  UNIQUE (id),
-  UNIQUE (stream, seq)
+  id      TEXT PRIMARY KEY,
+  count   {int} NOT NULL CHECK (count > 0),
+  entries TEXT NOT NULL
 ) {strict};
+
+-- Append-only: sealed entries in the tree's order, as many to a row as were sealed together: `[[seq, prev, hash, text], …]`.
+-- The ids of entries sort by time; a row knows the first and the last of its own.
+CREATE TABLE ledger (
+  leaf     {int} PRIMARY KEY,
+  count    {int} NOT NULL CHECK (count > 0),
+  first_id TEXT NOT NULL,
+  last_id  TEXT NOT NULL,
+  entries  TEXT NOT NULL
+) {strict};
+CREATE INDEX ledger_ids ON ledger (first_id, last_id);
 
 CREATE TABLE ledger_heads (
   stream TEXT PRIMARY KEY,

@@ -272,21 +272,6 @@ pub async fn consents_of(db: &Db, lead: &str) -> Result<Vec<ConsentLine>> {
     db.rows(CONSENTS_OF, args![lead]).await
 }
 
-/// A ledger entry: id, stream, when, kind, canonical text, number in its stream once sealed.
-pub type LedgerLine = (String, String, Millis, String, String, Option<i64>);
-const LEDGER_NEAR: &str = "WITH near AS MATERIALIZED (SELECT value ->> 0 AS first, value ->> 1 AS last FROM json_each(CAST($1 AS TEXT))),
-    entries AS (SELECT ledger.id, stream, at, kind, body, seq FROM near JOIN ledger ON ledger.id BETWEEN near.first AND near.last
-      UNION ALL SELECT ledger_waiting.id, stream, at, kind, body, NULL FROM near JOIN ledger_waiting ON ledger_waiting.id BETWEEN near.first AND near.last)
-  SELECT DISTINCT entries.id, entries.stream, entries.at, entries.kind, entries.body, entries.seq FROM entries
-  JOIN json_each(CAST($2 AS TEXT)) AS wanted ON entries.body LIKE wanted.value ->> 0
-  ORDER BY entries.at, entries.id";
-
-/// Entries that name one of these ids (`[["%id%"], …]`), looked for only between these entry ids
-/// (`[[from, to], …]`): the ledger has no index by lead, and entry ids sort by time.
-pub async fn ledger_near(db: &Db, between: &Value, naming: &Value) -> Result<Vec<LedgerLine>> {
-    db.rows(LEDGER_NEAR, args![between, naming]).await
-}
-
 /// A poll: connection, object, when the last ended, when the next is due, whether everything is to be read again.
 pub type PollLine = (String, String, Option<Millis>, Millis, i64);
 const POLLS: &str = "SELECT connection, object, polled_at, next_poll_at, resync_needed FROM cursors ORDER BY connection, object";

@@ -72,7 +72,7 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     // Pages take webhooks in and show; they send no lead.
-    ("web", &["clock", "context", "errors", "http", "intake", "metrics", "model", "oauth", "people", "store", "vault"]),
+    ("web", &["clock", "context", "errors", "http", "intake", "ledger", "metrics", "model", "oauth", "people", "store", "vault"]),
     ("summary", &["clock", "context", "errors", "http", "mapping", "model", "oauth", "store", "web"]),
     (
         "demo",

@@ -11,7 +11,7 @@ use leadshare::ledger::What;
 use leadshare::store::ledger;
 use leadshare::vault::Aad;
 use leadshare_connectors::sdk::Fault;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::world::{Engine, PLAIN, World};
 
@@ -30,33 +30,60 @@ async fn sql(world: &World, statement: &'static str) -> u64 {
     world.ctx.db.exec(statement, args![]).await.unwrap()
 }
 
-/// What is found after one thing was done to the tables.
-async fn after(engine: Engine, statements: &[&'static str], outside: bool) -> Vec<What> {
-    let (world, checkpoint) = with_entries(engine).await;
-    for statement in statements {
-        assert!(sql(&world, statement).await > 0, "nothing was touched by {statement}");
+/// What is found after the sealed entries were changed in the table: all of them, in order, each `[seq, prev, hash, text]`.
+async fn after(engine: Engine, change: impl Fn(&mut Vec<Value>)) -> Vec<What> {
+    let (world, _) = with_entries(engine).await;
+    let batches: Vec<(i64, String)> = world.ctx.db.rows("SELECT leaf, entries FROM ledger ORDER BY leaf", args![]).await.unwrap();
+    let mut entries: Vec<Value> = batches.iter().flat_map(|(_, entries)| serde_json::from_str::<Vec<Value>>(entries).unwrap()).collect();
+    let before = entries.clone();
+    change(&mut entries);
+    assert_ne!(entries, before, "nothing was changed");
+    // Written back as they were cut into batches; the last takes what is left.
+    let mut entries = entries.into_iter();
+    for (nth, (leaf, batch)) in batches.iter().enumerate() {
+        let count = serde_json::from_str::<Vec<Value>>(batch).unwrap().len();
+        let last = nth == batches.len() - 1;
+        let batch: Vec<Value> = entries.by_ref().take(if last { usize::MAX } else { count }).collect();
+        world.ctx.db.exec("UPDATE ledger SET entries = $2 WHERE leaf = $1", args![*leaf, json!(batch).to_string()]).await.unwrap();
     }
-    let kept = if outside { vec![checkpoint] } else { Vec::new() };
-    world.verify(&kept).await.problems.into_iter().map(|p| p.what).collect()
+    world.verify(&[]).await.problems.into_iter().map(|p| p.what).collect()
 }
 
 // Breaks when one changed character of an entry goes unnoticed.
 #[tokio::test]
 async fn one_altered_character_is_found() {
     for engine in Engine::BOTH {
-        let alter = "UPDATE ledger SET body = replace(body, 'delivered', 'deliverec')
-          WHERE leaf = (SELECT MIN(leaf) FROM ledger WHERE body LIKE '%delivered%')";
-        let found = after(engine, &[alter], false).await;
+        let found = after(engine, |entries| {
+            let delivered = entries.iter_mut().find(|entry| entry[3]["kind"] == "share.delivered").unwrap();
+            delivered[3]["kind"] = json!("share.deliverec");
+        })
+        .await;
         assert!(found.contains(&What::Altered), "{engine:?}: {found:?}");
     }
 }
 
-// Breaks when an entry that was taken out goes unnoticed.
+// Breaks when an entry that was taken out goes unnoticed, whether or not the gap was closed.
 #[tokio::test]
 async fn a_removed_entry_is_found() {
     for engine in Engine::BOTH {
-        let found = after(engine, &["DELETE FROM ledger WHERE leaf = 5"], false).await;
-        assert!(found.contains(&What::Missing { from: 5, to: 6 }), "{engine:?}: {found:?}");
+        let found = after(engine, |entries| drop(entries.remove(5))).await;
+        assert!(found.iter().any(|what| matches!(what, What::Root { .. })), "{engine:?}: {found:?}");
+        let (world, _) = with_entries(engine).await;
+        let first: i64 = world.ctx.db.row::<(i64,)>("SELECT count FROM ledger WHERE leaf = 0", args![]).await.unwrap().unwrap().0;
+        assert_eq!(sql(&world, "DELETE FROM ledger WHERE leaf = 0").await, 1);
+        let found: Vec<What> = world.verify(&[]).await.problems.into_iter().map(|p| p.what).collect();
+        assert!(found.contains(&What::Missing { from: 0, to: first as u64 }), "{engine:?}: {found:?}");
+    }
+}
+
+// Breaks when a batch that cannot be read any more stops the check, or goes unnoticed.
+#[tokio::test]
+async fn an_unreadable_batch_is_found() {
+    for engine in Engine::BOTH {
+        let (world, _) = with_entries(engine).await;
+        assert_eq!(sql(&world, "UPDATE ledger SET entries = '[[' WHERE leaf = 0").await, 1);
+        let found: Vec<What> = world.verify(&[]).await.problems.into_iter().map(|p| p.what).collect();
+        assert!(found.contains(&What::Unreadable), "{engine:?}: {found:?}");
     }
 }
 
@@ -64,12 +91,7 @@ async fn a_removed_entry_is_found() {
 #[tokio::test]
 async fn two_swapped_entries_are_found() {
     for engine in Engine::BOTH {
-        let swap = [
-            "UPDATE ledger SET leaf = -6 WHERE leaf = 6",
-            "UPDATE ledger SET leaf = 6 WHERE leaf = 7",
-            "UPDATE ledger SET leaf = 7 WHERE leaf = -6",
-        ];
-        let found = after(engine, &swap, false).await;
+        let found = after(engine, |entries| entries.swap(6, 7)).await;
         assert!(!found.is_empty(), "{engine:?}");
     }
 }
@@ -79,10 +101,13 @@ async fn two_swapped_entries_are_found() {
 #[tokio::test]
 async fn a_cut_tail_is_found_by_a_checkpoint_kept_outside() {
     for engine in Engine::BOTH {
-        let cut = ["DELETE FROM ledger WHERE leaf >= 10", "DELETE FROM checkpoints WHERE size > 10"];
-        let found = after(engine, &cut, true).await;
-        assert!(found.iter().any(|what| matches!(what, What::Cut { have: 10, .. })), "{engine:?}: {found:?}");
-        assert_eq!(after(engine, &cut, false).await, [], "without one the store cannot know: that is why they are kept");
+        let (world, outside) = with_entries(engine).await;
+        let (have,): (i64,) = world.ctx.db.row("SELECT MAX(leaf) FROM ledger", args![]).await.unwrap().unwrap();
+        assert_eq!(sql(&world, "DELETE FROM ledger WHERE leaf = (SELECT MAX(leaf) FROM ledger)").await, 1);
+        assert!(sql(&world, "DELETE FROM checkpoints WHERE size > (SELECT MAX(leaf + count) FROM ledger)").await > 0);
+        let found: Vec<What> = world.verify(&[outside]).await.problems.into_iter().map(|p| p.what).collect();
+        assert!(found.iter().any(|what| matches!(what, What::Cut { have: left, .. } if *left == have as u64)), "{engine:?}: {found:?}");
+        assert!(world.verify(&[]).await.ok(), "without one the store cannot know: that is why they are kept");
     }
 }
 

@@ -70,6 +70,7 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ("dirty.rs: RELEASE_ALL", "at start"),
     ("leads.rs: OUTCOMES", "the demo's figures"),
     ("shares.rs: STATUSES", "the demo's figures"),
+    ("ledger.rs: COUNTS", "the oldest of what waits to be sealed"),
     ("ledger.rs: UNSEALED", "what waits to be sealed"),
     ("ledger.rs: WAITING", "what waits to be sealed"),
     ("ledger.rs: CHECKPOINTS", "`ledger verify`"),

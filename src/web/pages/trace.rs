@@ -5,18 +5,21 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::clock::{Millis, SECOND};
+use crate::clock::{DAY, Millis, SECOND};
 use crate::errors::Result;
+use crate::ledger::Row;
 use crate::model::field::Kind;
 use crate::people::proof_place;
-use crate::store::Db;
-use crate::store::views::{self, AttemptLine, ChangeLine, ConsentLine, DecisionLine, DeliveryLine, EventLine, LedgerLine, ShareLine};
+use crate::store::views::{self, AttemptLine, ChangeLine, ConsentLine, DecisionLine, DeliveryLine, EventLine, ShareLine};
+use crate::store::{Db, ledger};
 use crate::vault::{DataKey, Owner};
 use crate::web::Web;
 use crate::web::show::{Badge, When, badge, count, label, mask, plain, text};
 
 /// How far ledger entries may lie from the work that they record.
 const NEAR: Millis = 5 * SECOND;
+/// The longest that the sealer has been behind, where an entry is to be found.
+const SEALED_WITHIN: Millis = DAY;
 
 /// Everything stored about a lead, besides itself.
 pub struct Found {
@@ -27,7 +30,7 @@ pub struct Found {
     consents: Vec<ConsentLine>,
     decisions: Vec<DecisionLine>,
     changes: Vec<ChangeLine>,
-    ledger: Vec<LedgerLine>,
+    ledger: Vec<Row>,
 }
 
 /// One share with all that happened to it.
@@ -124,7 +127,7 @@ pub struct EntryView {
     pub when: When,
     pub stream: String,
     pub kind: String,
-    pub seq: Option<i64>,
+    pub seq: Option<u64>,
     pub parts: Vec<(String, String)>,
 }
 
@@ -141,12 +144,13 @@ impl Found {
             changes: views::changes_of(db, lead).await?,
             ledger: Vec::new(),
         };
-        let naming = std::iter::once(lead).chain(found.shares.iter().map(|share| share.id.as_str())).map(|id| json!([format!("%{id}%")]));
-        found.ledger = views::ledger_near(db, &found.windows(), &Value::from(naming.collect::<Vec<_>>())).await?;
+        let naming: Vec<&str> = std::iter::once(lead).chain(found.shares.iter().map(|share| share.id.as_str())).collect();
+        found.ledger = ledger::near(db, &found.windows(), &naming).await?;
         Ok(found)
     }
 
-    /// Between which entry ids something happened to the lead: ids start with their time.
+    /// Between which entry ids something happened to the lead, each with the id before which no batch began that holds such an
+    /// entry: ids start with their time.
     fn windows(&self) -> Value {
         let changes = self.changes.iter().map(|change| change.ended_at);
         let decisions = self.decisions.iter().map(|decision| decision.1);
@@ -164,7 +168,7 @@ impl Found {
             let hex = format!("{:012x}", at.max(0));
             format!("{}-{}-{rest}", &hex[..8], &hex[8..12])
         };
-        windows.into_iter().map(|(from, to)| json!([id(from, "0000"), id(to, "ffff")])).collect()
+        windows.into_iter().map(|(from, to)| json!([id(from - SEALED_WITHIN, "0000"), id(from, "0000"), id(to, "ffff")])).collect()
     }
 
     /// The shares, each with its moves, deliveries and proof.
@@ -265,14 +269,14 @@ impl Found {
 
     /// The ledger's entries that name the lead or its shares, oldest first.
     pub fn entries(&self, now: Millis) -> Vec<EntryView> {
-        let view = |(_, stream, at, kind, body, seq): &LedgerLine| {
+        let view = |Row { stream, at, kind, text: entry, seal, .. }: &Row| {
             let body: BTreeMap<String, Value> =
-                serde_json::from_str::<Value>(body).ok().and_then(|v| serde_json::from_value(v["body"].clone()).ok()).unwrap_or_default();
+                serde_json::from_str::<Value>(entry).ok().and_then(|v| serde_json::from_value(v["body"].clone()).ok()).unwrap_or_default();
             EntryView {
                 when: When::new(*at, now),
                 stream: stream.clone(),
                 kind: kind.clone(),
-                seq: *seq,
+                seq: seal.map(|(place, _)| place.seq),
                 parts: body.iter().map(|(name, value)| (plain(name), short(&text(value)))).collect(),
             }
         };

@@ -194,7 +194,7 @@ impl World {
         for (nth, (kind, at, body)) in entries.into_iter().enumerate() {
             let id = uuid::Builder::from_unix_timestamp_millis(at as u64, &[number as u8, nth as u8, 0, 0, 0, 0, 0, 0, 0, 0]).into_uuid();
             let entry = Entry::new(&id.to_string(), &stream, at, kind, body).expect("an entry");
-            ledger::add(&mut tx, json!([[entry.id, entry.stream, entry.kind, entry.text]]), at).await.expect("kept");
+            ledger::add(&mut tx, &[entry]).await.expect("kept");
         }
         tx.commit().await.expect("commits");
     }

@@ -351,7 +351,7 @@ impl World {
     /// What must not move when nothing happens: tries, moves of shares, ledger entries, and changes
     /// of one connection.
     pub async fn still(&self, connection: &str) -> [i64; 4] {
-        const COUNTS: &str = "SELECT (SELECT COUNT(*) FROM attempts), (SELECT COUNT(*) FROM share_events), (SELECT COUNT(*) FROM ledger) + (SELECT COUNT(*) FROM ledger_waiting),
+        const COUNTS: &str = "SELECT (SELECT COUNT(*) FROM attempts), (SELECT COUNT(*) FROM share_events), CAST((SELECT COALESCE(SUM(count), 0) FROM ledger) + (SELECT COALESCE(SUM(count), 0) FROM ledger_waiting) AS BIGINT),
             (SELECT COUNT(*) FROM changes WHERE connection = $1 AND outcome NOT IN ('unchanged', 'echo'))";
         let (attempts, events, ledger, changes) = self.ctx.db.row(COUNTS, leadshare::args![connection]).await.unwrap().unwrap();
         [attempts, events, ledger, changes]
