@@ -1,19 +1,28 @@
 //! Ledger entries, gathered while a transaction works and written with it.
 
+use crate::clock::Clock;
 use crate::context::Context;
 use crate::errors::Result;
 use crate::ledger::{Body, Entry, Stream};
 use crate::model::decision::Decision;
 use crate::store::{Tx, ledger};
 
-/// Ledger entries of one transaction.
-#[derive(Default)]
-pub struct Entries(Vec<(Stream, &'static str, Body)>);
+/// Ledger entries of one transaction, made as they come: mostly before the transaction begins.
+pub struct Entries {
+    clock: Clock,
+    made: Vec<Entry>,
+}
 
 impl Entries {
+    /// None yet.
+    pub fn new(ctx: &Context) -> Self {
+        Self { clock: ctx.clock.clone(), made: Vec::new() }
+    }
+
     /// An entry in an agreement's stream.
     pub fn agreement(&mut self, agreement: &str, kind: &'static str, body: Body) -> Result<()> {
-        self.0.push((Stream::Agreement(agreement.to_owned()), kind, body));
+        let stream = Stream::Agreement(agreement.to_owned());
+        self.made.push(Entry::new(&self.clock.id(), &stream, self.clock.now(), kind, body)?);
         Ok(())
     }
 
@@ -35,14 +44,11 @@ impl Entries {
 
     /// Takes over what was gathered elsewhere.
     pub fn append(&mut self, mut others: Self) {
-        self.0.append(&mut others.0);
+        self.made.append(&mut others.made);
     }
 
     /// Writes the entries with the work that they record.
-    pub async fn write(self, tx: &mut Tx, ctx: &Context) -> Result<()> {
-        let now = ctx.clock.now();
-        let entry = |(stream, kind, body)| Entry::new(&ctx.clock.id(), &stream, now, kind, body);
-        let entries = self.0.into_iter().map(entry).collect::<Result<Vec<_>>>()?;
-        ledger::add(tx, &entries).await
+    pub async fn write(self, tx: &mut Tx) -> Result<()> {
+        ledger::add(tx, &self.made).await
     }
 }

@@ -144,7 +144,7 @@ async fn take_in(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, b
 
 async fn keep(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, batch: &intake::read::Batch) -> Result<()> {
     let now = ctx.clock.now();
-    let mut entries = Entries::default();
+    let mut entries = Entries::new(ctx);
     let _held = ctx.deciding.acquire().await.map_err(|_| Error::System("the daemon ends".into()))?;
     let sorted = intake::keep::sort(ctx, line, mapping, batch).await?;
     let judged = intake::judge::judge(ctx, rules, line, mapping, sorted).await?;
@@ -176,7 +176,7 @@ async fn keep(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, batc
         rows.push(change.row(ctx))?;
     }
     leads::save_changes(&mut tx, line.name(), mapping.object(), rows, now).await?;
-    entries.write(&mut tx, ctx).await?;
+    entries.write(&mut tx).await?;
     points::at("changes.written").await;
     tx.commit().await?;
     points::at("changes.kept").await;

@@ -31,7 +31,7 @@ pub(super) async fn finish(
 ) -> Result<()> {
     let now = ctx.clock.now();
     let took = now - started;
-    let mut entries = Entries::default();
+    let mut entries = Entries::new(ctx);
     let mut tx = ctx.db.begin().await?;
     let keys = Keys::load(&mut tx, &ctx.vault, written.iter().map(|w| w.prepared.about.share.person.as_str())).await?;
     keep_held(&mut tx, way, lease, &mut written).await?;
@@ -195,7 +195,7 @@ pub(super) async fn finish(
     first_delivered(&mut tx, ctx, line, &first, &mut entries).await?;
     move_shares(&mut tx, ctx, &moved, &format!("connection:{}", line.name()), &mut entries).await?;
     tell_sharers(&mut tx, ctx, &moved.iter().map(|(s, _)| *s).collect::<Vec<_>>()).await?;
-    entries.write(&mut tx, ctx).await?;
+    entries.write(&mut tx).await?;
     points::at("delivery.noted").await;
     tx.commit().await?;
     points::at("delivery.finished").await;

@@ -97,7 +97,7 @@ pub(super) async fn prepare(
     let (all, count) = (Value::from(claimed.iter().map(|d| json!([d.share])).collect::<Vec<_>>()), claimed.len());
     let current = adopted(ctx, line, mapping, &claimed).await?;
     let now = ctx.clock.now();
-    let mut entries = Entries::default();
+    let mut entries = Entries::new(ctx);
     let mut tx = ctx.db.begin().await?;
     let loaded = load(&mut tx, ctx, line, &claimed).await?;
     let people: Vec<&str> = loaded.shares.values().map(|s| s.person.as_str()).collect();
@@ -254,7 +254,7 @@ pub(super) async fn prepare(
     super::finish::first_delivered(&mut tx, ctx, line, &arrived, &mut entries).await?;
     deliveries::later(&mut tx, "out", lease, &Value::from(waiting), now).await?;
     deliveries::intend(&mut tx, "out", line.name(), &Value::from(intents), now).await?;
-    entries.write(&mut tx, ctx).await?;
+    entries.write(&mut tx).await?;
     tx.commit().await?;
     points::at("delivery.intended").await;
     Ok((prepared, unsettled, now))

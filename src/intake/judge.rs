@@ -226,7 +226,7 @@ async fn make(
 ) -> Result<Made> {
     let now = ctx.clock.now();
     let (mut changes, mut decisions, mut verdicts) = (Vec::new(), Rows::default(), Wordings::default());
-    let (mut new, mut entries) = (NewShares::default(), Entries::default());
+    let (mut new, mut entries) = (NewShares::default(), Entries::new(ctx));
     let mut renewed = Renewed::default();
     for (nth, item) in incoming.iter().enumerate() {
         let_others(nth).await;

@@ -331,6 +331,8 @@ impl World<'_> {
                 self.update(i, &record.id, &fields);
             }
             Event::DeleteThere => {
+                // Ours until now, even if somebody there had entered it before: what was kept of that time stays.
+                self.strangers.retain(|(system, id)| (*system, id) != (i, &record.id));
                 if self.act(i, Act::Delete { object: self.object(i), id: record.id }).is_some() {
                     self.people[n].unsettled.insert(i);
                 }

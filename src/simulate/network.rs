@@ -15,7 +15,8 @@ use crate::clock::{Clock, Millis, SECOND, rfc3339};
 use crate::http::{Carrier, NoAnswer, TIMEOUT};
 use crate::store::Db;
 
-/// How long, on the machine's clock, the store may keep us from writing.
+/// How long, on the machine's clock, the store may keep us from writing. Whoever holds a transaction over a call waits for that call,
+/// and so for ever; this is only longer than a slow machine takes.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Something that must never be, and was.

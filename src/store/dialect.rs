@@ -111,8 +111,9 @@ fn with_arrays(sql: &str) -> String {
     text
 }
 
-/// Filled texts, each made once: as many as the program has statements.
-struct Texts(RwLock<BTreeMap<&'static str, &'static str>>);
+/// Filled texts, each made once: as many as the program has statements. They are found by where the statement lies, for texts that
+/// begin alike take long to tell apart.
+struct Texts(RwLock<BTreeMap<(usize, usize), &'static str>>);
 
 impl Texts {
     const fn new() -> Self {
@@ -120,11 +121,12 @@ impl Texts {
     }
 
     fn of(&self, sql: &'static str, make: impl FnOnce() -> String) -> &'static str {
-        if let Some(text) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(sql) {
+        let place = (sql.as_ptr() as usize, sql.len());
+        if let Some(text) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&place) {
             return text;
         }
         let text = Box::leak(make().into_boxed_str());
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(sql, text);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(place, text);
         text
     }
 }

@@ -267,7 +267,7 @@ impl Db {
                 .foreign_keys(true)
                 // What a savepoint must be able to put back stays in memory: it is gone at the commit anyway.
                 .pragma("temp_store", "memory")
-                .pragma("wal_autocheckpoint", "4000")
+                .pragma("wal_autocheckpoint", "16000")
                 .busy_timeout(std::time::Duration::from_secs(20))
                 .statement_cache_capacity(400)
                 .disable_statement_logging();

@@ -5,13 +5,20 @@ use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::errors::{Error, Result};
 
 /// A commit is not put off for longer than this for the sake of those who still wait.
 const LONGEST: Duration = Duration::from_millis(40);
+
+/// From this size of the write-ahead log on its pages are brought into the store's file beside the writer. Nobody waits for that; only
+/// at sixteen times as much (`wal_autocheckpoint` in the store's options) a commit does it.
+const CHECKPOINT_FROM: u64 = 4 << 20;
+
+/// Once it is as large (it keeps its size when it is begun anew), after so many commits.
+const CHECKPOINT_EVERY: u64 = 8;
 
 /// The way to the writer. Cheap to clone; the writer ends with the last of them.
 #[derive(Clone, Debug)]
@@ -41,7 +48,9 @@ impl Writer {
     pub async fn open(options: &SqliteConnectOptions) -> Result<Self> {
         let connection = Box::new(options.connect().await?);
         let (sender, requests) = mpsc::unbounded_channel();
-        tokio::spawn(write(connection, requests));
+        let (committed, commits) = watch::channel(());
+        tokio::spawn(write(connection, requests, committed));
+        tokio::spawn(checkpoint(options.clone(), commits));
         Ok(Self(sender))
     }
 
@@ -98,7 +107,7 @@ fn ended() -> Error {
 }
 
 /// Gives one turn after the other, and commits when nobody waits any more or it has been put off for long enough.
-async fn write(mut connection: Box<SqliteConnection>, mut requests: mpsc::UnboundedReceiver<Request>) {
+async fn write(mut connection: Box<SqliteConnection>, mut requests: mpsc::UnboundedReceiver<Request>, committed: watch::Sender<()>) {
     let mut close = None;
     while close.is_none() {
         let mut next = match requests.recv().await {
@@ -147,10 +156,34 @@ async fn write(mut connection: Box<SqliteConnection>, mut requests: mpsc::Unboun
         for done in waiting {
             let _ = done.send(whole.clone());
         }
+        let _ = committed.send(());
     }
     let _ = (*connection).close().await;
     if let Some(reply) = close {
         let _ = reply.send(());
+    }
+}
+
+/// Brings the log's pages into the store's file after commits, as long as there is a writer. What fails here is done by a commit later.
+async fn checkpoint(options: SqliteConnectOptions, mut commits: watch::Receiver<()>) {
+    let mut log = options.get_filename().as_os_str().to_owned();
+    log.push("-wal");
+    let (mut connection, mut seen) = (None, 0u64);
+    while commits.changed().await.is_ok() {
+        let size = std::fs::metadata(&log).map_or(0, |log| log.len());
+        seen += 1;
+        if size < CHECKPOINT_FROM || seen % CHECKPOINT_EVERY != 0 {
+            continue;
+        }
+        if connection.is_none() {
+            connection = options.connect().await.ok();
+        }
+        if let Some(connection) = &mut connection {
+            let _ = run(connection, "PRAGMA wal_checkpoint(PASSIVE)").await;
+        }
+    }
+    if let Some(connection) = connection {
+        let _ = connection.close().await;
     }
 }
 

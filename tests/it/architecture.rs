@@ -32,7 +32,7 @@ const MODULES: &[(&str, &[&str])] = &[
     // What the stages share.
     ("standing", &["clock", "context", "errors", "model", "people", "store"]),
     ("change", &["context", "model", "store"]),
-    ("entries", &["context", "errors", "ledger", "model", "store"]),
+    ("entries", &["clock", "context", "errors", "ledger", "model", "store"]),
     ("shares", &["clock", "context", "entries", "errors", "ledger", "metrics", "model", "store"]),
     // The stages: none of them knows another, nor who calls them.
     (

@@ -272,7 +272,7 @@ async fn read_received(world: &World, share: &Share, fields: &Fields, commit: im
     let record = Record { object, id, fields: fields.clone(), version, created_at: None, modified_at: None, state: State::Live };
     let mut tx = ctx.db.begin().await.unwrap();
     let there = shares::remote_by_person(&mut tx, "brightwater", &json!([[share.person]])).await.unwrap().remove(0);
-    let mut entries = Entries::default();
+    let mut entries = Entries::new(&world.ctx);
     noes::of_received(&mut tx, ctx, &rules, line, &rules.of("northwind")[0], &[(hint, there, record)], &mut entries).await.unwrap();
     commit.await;
     tx.commit().await.unwrap();

@@ -1,5 +1,6 @@
 //! E-mail addresses, phone numbers and domains.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
@@ -22,6 +23,21 @@ pub fn email(text: &str) -> Option<String> {
 /// A number in E.164, or `None` when no network could have given it out. `region` (ISO alpha-2) reads
 /// national forms; numbers that start with `+` or `00` need none. Extensions are dropped.
 pub fn e164(text: &str, region: Option<&str>) -> Option<String> {
+    thread_local! {
+        // Reading a number takes longer than all else about a record, and a record has the same one several times: as it was typed, as
+        // the mapping's step made it, and as the one consented to.
+        static LAST: RefCell<(String, Option<String>, Option<String>)> = RefCell::default();
+    }
+    LAST.with_borrow_mut(|(asked, of, number)| {
+        if number.as_deref() != Some(text) && (asked != text || of.as_deref() != region) {
+            *number = read_number(text, region);
+            (*asked, *of) = (text.to_owned(), region.map(str::to_owned));
+        }
+        number.clone()
+    })
+}
+
+fn read_number(text: &str, region: Option<&str>) -> Option<String> {
     let lower = trim(text).to_lowercase();
     let cut = ["ext", "extn", ";", "#", "x", "durchwahl", "app", "poste"].iter().filter_map(|mark| lower.find(mark)).min();
     let main = lower.get(..cut.unwrap_or(lower.len()))?;
