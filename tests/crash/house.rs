@@ -17,6 +17,7 @@ use leadshare::demo::stage::{ACTORS, Stage};
 use leadshare::demo::visitor;
 use leadshare::http::Transport;
 use leadshare::http::egress::Egress;
+use leadshare::errors::Error;
 use leadshare::ledger::Signer;
 use leadshare::store::{connections, deliveries, dirty, ledger};
 use leadshare::{args, daemon, oauth, points, sealer};
@@ -190,7 +191,15 @@ impl House {
         }
         std::fs::write(stage.config_path(), change(text)).unwrap();
         let config = Config::load(Some(&stage.config_path()), std::iter::empty()).unwrap();
-        let built = daemon::build(&config, &clock).await.unwrap();
+        let mut built = daemon::build(&config, &clock).await;
+        // A server that starts databases for many of these at once may answer later than a daemon waits for it.
+        for _ in 0..15 {
+            if !matches!(built, Err(Error::Store(_))) {
+                break;
+            }
+            built = daemon::build(&config, &clock).await;
+        }
+        let built = built.unwrap();
         let carrier = Carrier::start(stage, &clock);
         Self { carrier, clock, ctx: built.ctx, signer: built.signer, engine, folder, cast: Cast::default() }
     }
