@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::errors::{Error, Result};
@@ -49,8 +50,8 @@ impl Writer {
         let connection = Box::new(options.connect().await?);
         let (sender, requests) = mpsc::unbounded_channel();
         let (committed, commits) = watch::channel(());
-        tokio::spawn(write(connection, requests, committed));
-        tokio::spawn(checkpoint(options.clone(), commits));
+        let checkpointing = tokio::spawn(checkpoint(options.clone(), commits));
+        tokio::spawn(write(connection, requests, committed, checkpointing));
         Ok(Self(sender))
     }
 
@@ -107,7 +108,12 @@ fn ended() -> Error {
 }
 
 /// Gives one turn after the other, and commits when nobody waits any more or it has been put off for long enough.
-async fn write(mut connection: Box<SqliteConnection>, mut requests: mpsc::UnboundedReceiver<Request>, committed: watch::Sender<()>) {
+async fn write(
+    mut connection: Box<SqliteConnection>,
+    mut requests: mpsc::UnboundedReceiver<Request>,
+    committed: watch::Sender<()>,
+    checkpointing: JoinHandle<()>,
+) {
     let mut close = None;
     while close.is_none() {
         let mut next = match requests.recv().await {
@@ -158,6 +164,9 @@ async fn write(mut connection: Box<SqliteConnection>, mut requests: mpsc::Unboun
         }
         let _ = committed.send(());
     }
+    // The file is nobody's when the writer has ended: the last to close it brings in what is left of the log.
+    drop(committed);
+    let _ = checkpointing.await;
     let _ = (*connection).close().await;
     if let Some(reply) = close {
         let _ = reply.send(());

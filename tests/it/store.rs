@@ -91,6 +91,20 @@ async fn a_suspect_waits_ever_longer_after_each_death() {
     }
 }
 
+// Breaks when something of a closed store is still at work on its file, or left in its log: whoever copies the file has all of it.
+#[tokio::test]
+async fn a_closed_store_is_one_whole_file() {
+    let (db, folder) = open(Engine::Sqlite).await;
+    let large = "x".repeat(1 << 20);
+    for n in 0..24 {
+        connections::set_setting(&db, &n.to_string(), &large).await.unwrap();
+    }
+    db.close().await;
+    let left = std::fs::read_dir(&folder.0).unwrap().flatten().map(|file| file.file_name().to_string_lossy().into_owned());
+    let left: Vec<String> = left.filter(|name| name.ends_with("-wal")).collect();
+    assert_eq!(left, [""; 0], "the last to close a store's file brings its log in, and removes it");
+}
+
 // Breaks when somebody whose delivery was taken over still counts as its holder, or what is given back waits.
 #[tokio::test]
 async fn a_delivery_taken_over_is_held_by_one() {
