@@ -82,7 +82,9 @@ impl Metric {
             }
             Self::ShareSteps => ("leadshare_share_steps_total", Counter, "Shares that moved, by where to"),
             Self::LedgerSealed => ("leadshare_ledger_sealed_total", Counter, "Ledger entries sealed"),
-            Self::LedgerUnsealed => ("leadshare_ledger_unsealed_entries", Gauge, "Ledger entries that wait to be sealed, 2,000 at most"),
+            Self::LedgerUnsealed => {
+                ("leadshare_ledger_unsealed_entries", Gauge, "Ledger entries that wait to be sealed: none, or 2,000 when there are many")
+            }
             Self::DeliveriesDue => {
                 ("leadshare_deliveries_due", Gauge, "Deliveries that are open, by way: out to recipients, back to sharers")
             }

@@ -39,8 +39,8 @@ pub async fn run_once(ctx: &Context, signer: &Signer) -> Result<usize> {
             points::at("ledger.sealed").await;
             tx.commit().await?;
             points::at("ledger.kept").await;
-            // After a whole batch there is more: at least another, as far as anybody has looked.
-            crate::metrics::ledger(count as u64, if (count as i64) < BATCH { 0 } else { BATCH as u64 });
+            // When there is more it is at least another batch, as far as anybody has looked.
+            crate::metrics::ledger(count as u64, if waited.more { BATCH as u64 } else { 0 });
             Ok(count)
         }
         Err(Error::Passing { .. }) => Ok(0),
@@ -60,11 +60,17 @@ pub async fn verify(db: &Db, outside: &[String], keys: &[PublicKey], mut progres
     let (mut after, mut read) = (-1, 0);
     loop {
         let page = ledger::page(db, after, PAGE).await?;
-        let Some(last) = page.last().and_then(|row| row.seal.as_ref()) else { break };
-        after = last.0.index as i64;
-        read += page.len() as u64;
-        for row in &page {
-            verifier.push(row);
+        // Not where the last entry stands: a batch with more entries than it had would hide the one after it.
+        let Some(last) = page.last() else { break };
+        after = last.leaf;
+        for batch in &page {
+            read += batch.rows.len() as u64;
+            for row in &batch.rows {
+                verifier.push(row);
+            }
+            if !batch.agrees {
+                verifier.batch(batch.leaf as u64);
+            }
         }
         progress(read);
     }

@@ -111,8 +111,13 @@ pub enum What {
     Altered,
     /// The text cannot be read as an entry.
     Unreadable,
-    /// A column says something else than the sealed text.
+    /// What stands beside the sealed text says something else.
     Columns,
+    /// What stands beside entries that were sealed together (how many there are, the first and the last id) is not so.
+    Batch {
+        /// The place of the first.
+        leaf: u64,
+    },
     /// Places of the tree without an entry.
     Missing {
         /// The first place.
@@ -182,7 +187,8 @@ impl fmt::Display for Problem {
         match &self.what {
             What::Altered => f.write_str("was altered after it was sealed"),
             What::Unreadable => f.write_str("cannot be read as an entry"),
-            What::Columns => f.write_str("stands in columns that say something else than its sealed text"),
+            What::Columns => f.write_str("stands beside words that say something else than its sealed text"),
+            What::Batch { leaf } => write!(f, "the entries from place {leaf} on are not as many, or not those, that stand beside them"),
             What::Missing { from, to } if to - from == 1 => write!(f, "the entry at place {from}, before this one, was removed"),
             What::Missing { from, to } => write!(f, "{} entries from place {from} on, before this one, were removed", to - from),
             What::Twice { index } => write!(f, "stands at place {index}, where another entry stands"),
@@ -264,6 +270,11 @@ impl Verifier {
             tree.append(hash, |_| ());
         }
         self.compare();
+    }
+
+    /// What stands beside the entries that were sealed together from this place on does not fit them.
+    pub fn batch(&mut self, leaf: u64) {
+        self.report.add(Problem::whole(What::Batch { leaf }));
     }
 
     /// Ends: whatever checkpoints are left count entries that did not come.

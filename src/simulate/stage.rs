@@ -97,15 +97,19 @@ impl Stage {
         Ok(Self { shape, dir, config, poll_every, systems, store })
     }
 
-    /// A store and systems as they stand at the start.
+    /// A store and systems as they stand at the start, for a seed.
     ///
     /// # Errors
     /// When the store cannot be written.
-    pub async fn open(&self) -> Result<(Db, Vec<System>)> {
-        let file = self.dir.join("seed.db");
-        for ending in ["db-wal", "db-shm", "db.inbox", "db.inbox-wal", "db.inbox-shm"] {
-            let _ = std::fs::remove_file(file.with_extension(ending));
+    pub async fn open(&self, seed: u64) -> Result<(Db, Vec<System>)> {
+        // A file of its own: a crash drops connections in the midst of a query, and the driver closes them when that has ended. One
+        // that closes later than the store does would bring its log into the next seed's file.
+        for left in std::fs::read_dir(&self.dir).map_err(|e| system(self.dir.display(), &e))?.flatten() {
+            if left.file_name().to_string_lossy().starts_with("seed-") {
+                let _ = std::fs::remove_file(left.path());
+            }
         }
+        let file = self.dir.join(format!("seed-{seed}.db"));
         // Tokens of the run before are none of this one's.
         let _ = std::fs::remove_dir_all(self.dir.join("spool"));
         std::fs::write(&file, &self.store).map_err(|e| system(file.display(), &e))?;

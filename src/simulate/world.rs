@@ -99,7 +99,7 @@ impl<'a> World<'a> {
     /// When the store cannot be opened.
     pub async fn new(stage: &'a Stage, seed: u64) -> Result<Self> {
         let clock = Clock::seeded(START + MINUTE, seed | 1);
-        let (db, systems) = stage.open().await?;
+        let (db, systems) = stage.open(seed).await?;
         let network = Arc::new(Network::new(seed, &clock, &db, systems, stage.shape.fields.contains(&"phone")));
         network.inner().in_force = stage.shape.edges.iter().copied().collect();
         let built = daemon::build_on(&stage.config, &clock, db.clone(), Transport::carried(network.clone())).await?;

@@ -1,6 +1,6 @@
 //! SQL for sealing, reading and checking the ledger.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -44,6 +44,8 @@ pub struct Waiting {
     transactions: Vec<String>,
     /// The entries, oldest transaction first.
     pub entries: Vec<Unsealed>,
+    /// Whether there are more.
+    pub more: bool,
     /// The tree and the heads of their streams.
     pub state: State,
 }
@@ -51,19 +53,26 @@ pub struct Waiting {
 /// What waits to be sealed: the oldest transactions with about `enough` entries.
 pub async fn unsealed(tx: &mut Tx, enough: i64) -> Result<Waiting> {
     let unreadable = || Error::Unreadable { what: "the ledger".into() };
-    let (mut last, mut found) = (String::new(), 0);
-    for (id, count) in tx.rows::<(String, i64)>(COUNTS, args![TOGETHER]).await? {
+    let (mut last, mut found, mut taken) = (String::new(), 0, 0);
+    let counts = tx.rows::<(String, i64)>(COUNTS, args![TOGETHER]).await?;
+    for (id, count) in &counts {
         if found > 0 && found + count > enough {
             break;
         }
-        (last, found) = (id, found + count);
+        (last, found, taken) = (id.clone(), found + count, taken + 1);
     }
+    let more = taken < counts.len() || taken as i64 == TOGETHER;
     let (mut transactions, mut entries) = (Vec::new(), Vec::new());
     for (id, texts) in tx.rows::<(String, String)>(UNSEALED, args![last]).await? {
-        for text in serde_json::from_str::<Vec<&RawValue>>(&texts).map_err(|_| unreadable())? {
-            entries.push(Unsealed::read(text.get()).ok_or_else(unreadable)?);
+        let read = serde_json::from_str::<Vec<&RawValue>>(&texts).ok();
+        match read.and_then(|texts| texts.into_iter().map(|text| Unsealed::read(text.get())).collect::<Option<Vec<_>>>()) {
+            Some(read) => {
+                entries.extend(read);
+                transactions.push(id);
+            }
+            // What follows is sealed all the same; `ledger verify` tells of it, too.
+            None => tracing::error!(transaction = id, "ledger entries cannot be read, and are not sealed: see `leadshare ledger verify`"),
         }
-        transactions.push(id);
     }
     let tree: Tree = match tx.rows::<(String,)>(TREE, args![]).await?.first() {
         Some((text,)) => serde_json::from_str(text).map_err(|_| unreadable())?,
@@ -76,7 +85,7 @@ pub async fn unsealed(tx: &mut Tx, enough: i64) -> Result<Waiting> {
         let hash: Hash = serde_json::from_value(hash.into()).map_err(|_| unreadable())?;
         state.heads.insert(stream, Head { seq: seq as u64, hash });
     }
-    Ok(Waiting { transactions, entries, state })
+    Ok(Waiting { transactions, entries, more, state })
 }
 
 const SEAL: &str = "INSERT INTO ledger (leaf, count, first_id, last_id, entries) VALUES ($1, $2, $3, $4, $5)";
@@ -121,30 +130,46 @@ pub async fn save_batch(tx: &mut Tx, waited: &Waiting, batch: &Batch, checkpoint
     tx.put(ADD_CHECKPOINT, args![batch.state.tree.size() as i64, now, checkpoint]).await
 }
 
-const PAGE: &str = "SELECT leaf, entries FROM ledger WHERE leaf > $1 ORDER BY leaf LIMIT $2 {few}";
+const PAGE: &str = "SELECT leaf, count, first_id, last_id, entries FROM ledger WHERE leaf > $1 ORDER BY leaf LIMIT $2 {few}";
 const TAIL: &str = "SELECT id, entries FROM ledger_waiting WHERE id > $1 ORDER BY id LIMIT $2 {few}";
 
-/// Sealed entries after a leaf (-1 for the first), in the tree's order: those of so many batches.
-pub async fn page(db: &Db, after: i64, batches: i64) -> Result<Vec<Row>> {
-    Ok(db.rows::<(i64, String)>(PAGE, args![after, batches]).await?.iter().flat_map(|(leaf, entries)| rows(*leaf, entries)).collect())
+/// Entries that were sealed together, as they are stored.
+pub struct Stored {
+    /// The place of the first.
+    pub leaf: i64,
+    /// The entries.
+    pub rows: Vec<Row>,
+    /// Whether what stands beside them (how many there are, the first and the last of their ids) is so.
+    pub agrees: bool,
+}
+
+/// Sealed entries, in the tree's order: those of so many batches after the one at a leaf (-1 for the first).
+pub async fn page(db: &Db, after: i64, batches: i64) -> Result<Vec<Stored>> {
+    let stored = |(leaf, count, first, last, entries): (i64, i64, String, String, String)| {
+        let rows = sealed_rows(leaf, &entries, |_| true);
+        let ids = || rows.iter().map(|row| row.id.as_str());
+        let agrees = rows.len() as i64 == count && ids().min() == Some(&first) && ids().max() == Some(&last);
+        Stored { leaf, rows, agrees }
+    };
+    Ok(db.rows(PAGE, args![after, batches]).await?.into_iter().map(stored).collect())
 }
 
 /// Entries that wait to be sealed, those of so many transactions after one; and the last of these.
 pub async fn tail(db: &Db, after: &str, transactions: i64) -> Result<(Vec<Row>, Option<String>)> {
     let found = db.rows::<(String, String)>(TAIL, args![after, transactions]).await?;
-    let rows = found.iter().flat_map(|(_, entries)| waiting_rows(entries)).collect();
+    let rows = found.iter().flat_map(|(_, entries)| waiting_rows(entries, |_| true)).collect();
     Ok((rows, found.into_iter().next_back().map(|(id, _)| id)))
 }
 
-/// What cannot be read comes as one entry that says nothing: whoever verifies tells of it.
-fn waiting_rows(entries: &str) -> Vec<Row> {
+/// Those whose text is wanted. What cannot be read comes as one entry that says nothing: whoever verifies tells of it.
+fn waiting_rows(entries: &str, wanted: impl Fn(&str) -> bool) -> Vec<Row> {
     match serde_json::from_str::<Vec<&RawValue>>(entries) {
-        Ok(texts) => texts.into_iter().map(|text| Row::read(text.get(), None)).collect(),
-        Err(_) => vec![Row::read(entries, None)],
+        Ok(texts) => texts.into_iter().filter(|text| wanted(text.get())).map(|text| Row::read(text.get(), None)).collect(),
+        Err(_) => wanted(entries).then(|| Row::read(entries, None)).into_iter().collect(),
     }
 }
 
-fn rows(leaf: i64, entries: &str) -> Vec<Row> {
+fn sealed_rows(leaf: i64, entries: &str, wanted: impl Fn(&str) -> bool) -> Vec<Row> {
     // Raw parts, for one that cannot be read must not hide the others. A hash that cannot be read cannot be told from a wrong
     // one: zeros never fit.
     let row = |(nth, entry): (usize, &&RawValue)| {
@@ -155,14 +180,20 @@ fn rows(leaf: i64, entries: &str) -> Vec<Row> {
         }
     };
     match serde_json::from_str::<Vec<&RawValue>>(entries) {
-        Ok(entries) => entries.iter().enumerate().map(row).collect(),
-        Err(_) => vec![Row::read(entries, Some((Place { index: leaf as u64, seq: 0, prev: Hash::ZERO }, Hash::ZERO)))],
+        Ok(entries) => entries.iter().enumerate().filter(|(_, entry)| wanted(entry.get())).map(row).collect(),
+        Err(_) => {
+            let nowhere = Place { index: leaf as u64, seq: 0, prev: Hash::ZERO };
+            wanted(entries).then(|| Row::read(entries, Some((nowhere, Hash::ZERO)))).into_iter().collect()
+        }
     }
 }
 
 // A batch begins a little before its entries are looked for; which one is not known by its first id alone.
-const NEAR: &str = "WITH near AS MATERIALIZED (SELECT value ->> 0 AS since, value ->> 1 AS first, value ->> 2 AS last FROM json_each(CAST($1 AS TEXT)))
-  SELECT DISTINCT ledger.leaf, ledger.entries FROM near JOIN ledger ON ledger.first_id BETWEEN near.since AND near.last AND ledger.last_id >= near.first
+const NEAR: &str =
+    "WITH near AS MATERIALIZED (SELECT value ->> 0 AS since, value ->> 1 AS first, value ->> 2 AS last FROM json_each(CAST($1 AS TEXT)))
+  SELECT ledger.leaf, ledger.entries FROM ledger WHERE ledger.leaf IN (SELECT ledger_ids.leaf FROM near JOIN ledger AS ledger_ids
+      ON ledger_ids.first_id BETWEEN near.since AND near.last AND ledger_ids.last_id >= near.first)
+    AND EXISTS (SELECT 1 FROM json_each(CAST($2 AS TEXT)) AS wanted WHERE ledger.entries LIKE wanted.value ->> 0)
   ORDER BY ledger.leaf {few}";
 const NEAR_WAITING: &str = "WITH near AS MATERIALIZED (SELECT value ->> 0 AS since, value ->> 2 AS last FROM json_each(CAST($1 AS TEXT)))
   SELECT DISTINCT waiting.id, waiting.entries FROM near JOIN ledger_waiting AS waiting ON waiting.id BETWEEN near.since AND near.last ORDER BY waiting.id {few}";
@@ -170,13 +201,20 @@ const NEAR_WAITING: &str = "WITH near AS MATERIALIZED (SELECT value ->> 0 AS sin
 /// Entries between these ids (`[[since, first, last], …]`; `since` is when batches may have begun that hold them) whose text has one of
 /// these ids in it, oldest first. The ledger has no index by what entries are about.
 pub async fn near(db: &Db, between: &Value, naming: &[&str]) -> Result<Vec<Row>> {
-    let sealed = db.rows::<(i64, String)>(NEAR, args![between]).await?;
+    let names = Value::from(naming.iter().map(|id| json!([format!("%{id}%")])).collect::<Vec<_>>());
+    let wanted = |text: &str| naming.iter().any(|id| text.contains(id));
+    // First what waits: what is sealed in between comes twice then, and not never.
     let waiting = db.rows::<(String, String)>(NEAR_WAITING, args![between]).await?;
-    let found =
-        sealed.iter().flat_map(|(leaf, entries)| rows(*leaf, entries)).chain(waiting.iter().flat_map(|(_, entries)| waiting_rows(entries)));
-    let mut found: Vec<Row> = found.filter(|row| naming.iter().any(|id| row.text.contains(id))).collect();
-    found.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
-    Ok(found)
+    let mut found = BTreeMap::new();
+    for row in waiting.iter().flat_map(|(_, entries)| waiting_rows(entries, wanted)) {
+        found.insert((row.at, row.id.clone()), row);
+    }
+    for (leaf, entries) in db.rows::<(i64, String)>(NEAR, args![between, names]).await? {
+        for row in sealed_rows(leaf, &entries, wanted) {
+            found.insert((row.at, row.id.clone()), row);
+        }
+    }
+    Ok(found.into_values().collect())
 }
 
 const CHECKPOINTS: &str = "SELECT body FROM checkpoints ORDER BY size";

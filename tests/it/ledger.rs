@@ -87,6 +87,54 @@ async fn an_unreadable_batch_is_found() {
     }
 }
 
+// Breaks when what a batch says of its entries may be changed, or entries of one batch may stand in another, where the check goes on
+// after eight batches.
+#[tokio::test]
+async fn a_batch_is_what_stands_beside_it() {
+    for engine in Engine::BOTH {
+        for change in ["count = count + 1", "first_id = last_id || 'x'", "last_id = ''", "entries = '[]'"] {
+            let (world, _) = with_entries(engine).await;
+            let change = format!("UPDATE ledger SET {change} WHERE leaf = 0").leak();
+            assert_eq!(sql(&world, change).await, 1);
+            let found: Vec<What> = world.verify(&[]).await.problems.into_iter().map(|p| p.what).collect();
+            assert!(found.contains(&What::Batch { leaf: 0 }), "{engine:?}: {found:?}");
+        }
+        let world = World::new(engine, PLAIN).await;
+        for person in world.people("northwind", "brightwater", Story::Good, 9) {
+            world.enter(&[person]);
+            world.settle().await;
+        }
+        let batches: Vec<(i64, String)> = world.ctx.db.rows("SELECT leaf, entries FROM ledger ORDER BY leaf", args![]).await.unwrap();
+        let (eighth, ninth) = (&batches[7], &batches[8]);
+        let both = format!("{},{}", eighth.1.trim_end_matches(']').to_owned() + "]", &ninth.1[1..]);
+        let ninth_altered = ninth.1.replacen("\"kind\":\"", "\"kind\":\"x", 1);
+        for (leaf, entries) in [(eighth.0, both), (ninth.0, ninth_altered)] {
+            world.ctx.db.exec("UPDATE ledger SET entries = $2 WHERE leaf = $1", args![leaf, entries]).await.unwrap();
+        }
+        let found: Vec<What> = world.verify(&[]).await.problems.into_iter().map(|p| p.what).collect();
+        assert!(found.contains(&What::Altered), "{engine:?}: the ninth was not read: {found:?}");
+    }
+}
+
+// Breaks when a lead's page does not find the lead's sealed entries, or when one row that cannot be read stops sealing.
+#[tokio::test]
+async fn sealed_entries_are_found_near_their_time_and_sealing_goes_on() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        assert_eq!(sql(&world, "INSERT INTO ledger_waiting (id, count, entries) VALUES ('0', 1, 'broken')").await, 1);
+        let (person, _) = world.enter_one();
+        world.settle().await;
+        let share = world.share(&person.email).await;
+        let all = json!([["", "", "zzzz"]]);
+        let found = ledger::near(&world.ctx.db, &all, &[&share.lead]).await.unwrap();
+        let kinds: Vec<&str> = found.iter().map(|row| row.kind.as_str()).collect();
+        assert!(kinds.contains(&"lead.decided") && kinds.contains(&"share.matched"), "{engine:?}: {kinds:?}");
+        assert!(found.iter().all(|row| row.seal.is_some()), "{engine:?}: sealing stopped");
+        let first = found.iter().map(|row| row.id.clone()).min().unwrap();
+        assert!(ledger::near(&world.ctx.db, &json!([["", "", first[..8].to_owned()]]), &[&share.lead]).await.unwrap().is_empty());
+    }
+}
+
 // Breaks when two entries may change places.
 #[tokio::test]
 async fn two_swapped_entries_are_found() {
@@ -185,8 +233,13 @@ async fn nothing_personal_and_no_secret_leaks() {
 
         let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         let page = recorder.handle().render();
-        let rows: Vec<String> =
-            ledger::page(&world.ctx.db, -1, 10_000).await.unwrap().into_iter().map(|r| format!("{} {}", r.stream, r.text)).collect();
+        let rows: Vec<String> = ledger::page(&world.ctx.db, -1, 10_000)
+            .await
+            .unwrap()
+            .into_iter()
+            .flat_map(|batch| batch.rows)
+            .map(|r| format!("{} {}", r.stream, r.text))
+            .collect();
         let rows = rows.join("\n");
         let store = world.dump().await;
         let mut raw = String::new();

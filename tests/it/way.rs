@@ -95,7 +95,7 @@ async fn the_ledger_tells_the_whole_way_and_is_sealed() {
         let there = world.with_email("brightwater", &person.email);
         world.update("brightwater", &there[0].id, &json!({ "Status": "Working - Contacted" }));
         world.settle().await;
-        let rows = ledger::page(&world.ctx.db, -1, 1_000).await.unwrap();
+        let rows: Vec<_> = ledger::page(&world.ctx.db, -1, 1_000).await.unwrap().into_iter().flat_map(|batch| batch.rows).collect();
         let kinds: Vec<&str> = rows.iter().map(|r| r.kind.as_str()).collect();
         for kind in ["lead.decided", "share.matched", "share.delivered", "share.moved"] {
             assert!(kinds.contains(&kind), "{kind} is missing: {kinds:?}");

@@ -373,6 +373,8 @@ proptest! {
     fn normalising_twice_changes_nothing(text in "[ -~äöüÄßé]{0,24}", country in prop::sample::select(vec!["DE", "US", "CA"])) {
         for def in FIELDS {
             if let Ok(once) = normalise(def.kind, &text, Some(country)) {
+                // The last number is remembered: what is asked here is what reading says.
+                let _ = contact::e164("+4930901820", None);
                 let again = transform::plain(&once).map(|t| normalise(def.kind, &t, Some(country)));
                 prop_assert_eq!(again, Some(Ok(once)), "{}", def.name);
             }
@@ -386,6 +388,7 @@ proptest! {
         let spaced = contact::e164(&format!("(0{area}) {rest}"), Some("DE"));
         prop_assert_eq!(&plain, &spaced);
         if let Some(number) = plain {
+            let _ = contact::e164("+4930901820", None);
             prop_assert_eq!(contact::e164(&number, None), Some(number.clone()));
         }
     }

@@ -18,6 +18,8 @@ use crate::web::show::{Badge, When, badge, count, label, mask, plain, text};
 
 /// How far ledger entries may lie from the work that they record.
 const NEAR: Millis = 5 * SECOND;
+/// How long before its work is kept an entry may be made: the wait for people's locks lies between.
+const MADE_BEFORE: Millis = 30 * SECOND;
 /// The longest that the sealer has been behind, where an entry is to be found.
 const SEALED_WITHIN: Millis = DAY;
 
@@ -160,8 +162,8 @@ impl Found {
         let mut windows: Vec<(Millis, Millis)> = Vec::new();
         for at in times {
             match windows.last_mut() {
-                Some(last) if at - NEAR <= last.1 => last.1 = at + NEAR,
-                _ => windows.push((at - NEAR, at + NEAR)),
+                Some(last) if at - MADE_BEFORE <= last.1 => last.1 = at + NEAR,
+                _ => windows.push((at - MADE_BEFORE, at + NEAR)),
             }
         }
         let id = |at: Millis, rest: &str| {
