@@ -64,14 +64,12 @@ pub async fn unsealed(tx: &mut Tx, enough: i64) -> Result<Waiting> {
     let more = taken < counts.len() || taken as i64 == TOGETHER;
     let (mut transactions, mut entries) = (Vec::new(), Vec::new());
     for (id, texts) in tx.rows::<(String, String)>(UNSEALED, args![last]).await? {
-        let read = serde_json::from_str::<Vec<&RawValue>>(&texts).ok();
-        match read.and_then(|texts| texts.into_iter().map(|text| Unsealed::read(text.get())).collect::<Option<Vec<_>>>()) {
-            Some(read) => {
-                entries.extend(read);
-                transactions.push(id);
-            }
+        if let Some(read) = read_texts(&texts) {
+            entries.extend(read);
+            transactions.push(id);
+        } else {
             // What follows is sealed all the same; `ledger verify` tells of it, too.
-            None => tracing::error!(transaction = id, "ledger entries cannot be read, and are not sealed: see `leadshare ledger verify`"),
+            tracing::error!(transaction = id, "ledger entries cannot be read, and are not sealed: see `leadshare ledger verify`");
         }
     }
     let tree: Tree = match tx.rows::<(String,)>(TREE, args![]).await?.first() {
@@ -86,6 +84,11 @@ pub async fn unsealed(tx: &mut Tx, enough: i64) -> Result<Waiting> {
         state.heads.insert(stream, Head { seq: seq as u64, hash });
     }
     Ok(Waiting { transactions, entries, more, state })
+}
+
+/// The entries of a transaction; `None` when one of them is none.
+fn read_texts(texts: &str) -> Option<Vec<Unsealed>> {
+    serde_json::from_str::<Vec<&RawValue>>(texts).ok()?.into_iter().map(|text| Unsealed::read(text.get())).collect()
 }
 
 const SEAL: &str = "INSERT INTO ledger (leaf, count, first_id, last_id, entries) VALUES ($1, $2, $3, $4, $5)";
@@ -179,13 +182,11 @@ fn sealed_rows(leaf: i64, entries: &str, wanted: impl Fn(&str) -> bool) -> Vec<R
             Err(_) => Row::read(entry.get(), Some((Place { index, seq: 0, prev: Hash::ZERO }, Hash::ZERO))),
         }
     };
-    match serde_json::from_str::<Vec<&RawValue>>(entries) {
-        Ok(entries) => entries.iter().enumerate().filter(|(_, entry)| wanted(entry.get())).map(row).collect(),
-        Err(_) => {
-            let nowhere = Place { index: leaf as u64, seq: 0, prev: Hash::ZERO };
-            wanted(entries).then(|| Row::read(entries, Some((nowhere, Hash::ZERO)))).into_iter().collect()
-        }
+    if let Ok(entries) = serde_json::from_str::<Vec<&RawValue>>(entries) {
+        return entries.iter().enumerate().filter(|(_, entry)| wanted(entry.get())).map(row).collect();
     }
+    let nowhere = Place { index: leaf as u64, seq: 0, prev: Hash::ZERO };
+    wanted(entries).then(|| Row::read(entries, Some((nowhere, Hash::ZERO)))).into_iter().collect()
 }
 
 // A batch begins a little before its entries are looked for; which one is not known by its first id alone.
