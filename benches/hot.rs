@@ -92,6 +92,10 @@ fn main() {
     for field in source.read_fields() {
         record.entry(field).or_insert(serde_json::Value::Null);
     }
+    // Somebody else's in between: the last telephone number that was read is remembered.
+    let mut other = record.clone();
+    other.insert("phone".to_owned(), "+49 30 901820".into());
+    let mut records = [&record, &other].into_iter().cycle();
     let facts = Facts { lead: lead(source.to_lead(&record)), source: "northwind".into(), now: clock.now(), ..Facts::default() };
     let inputs = Inputs { program: &program, facts: &facts };
     let decision = decide::decide(&inputs);
@@ -139,7 +143,7 @@ fn main() {
     let mut cases = [
         case("SHA-256 of 1 KiB", 1, || drop(black_box(sha256(&[black_box(&kilobyte)]).to_vec()))),
         case("check a webhook's signature (1 KiB)", 1, || drop(black_box(hmac_sha256(b"secret", &[black_box(&kilobyte)]).to_vec()))),
-        case("map a record to a lead", 1, || drop(black_box(source.to_lead(black_box(&record))))),
+        case("map a record to a lead", 1, || drop(black_box(records.next().map(|record| source.to_lead(black_box(record)))))),
         case("decide: every gate, every candidate", 1, || drop(black_box(decide::decide(black_box(&inputs))))),
         case("judge again before sending", 1, || {
             drop(black_box(decide::recheck(black_box(&inputs), &verdict.agreement, &verdict.terms)));
