@@ -104,7 +104,7 @@
 //! 8. Our own writes coming back are recognised and end as `echo`. Kept: `src/intake/keep.rs`, `src/follow/keep.rs`.
 //!    Tested: `tests/it/echo.rs`.
 //! 9. Entries of the ledger are only ever added, and `leadshare ledger verify` finds any edit, removal, reordering or cut
-//!    against a checkpoint kept elsewhere. Kept: `src/ledger`, `src/sealer.rs`. Tested: `src/ledger/tampering.rs`,
+//!    against a checkpoint kept elsewhere. Kept: `src/ledger`, `src/store/ledger.rs`, `src/sealer.rs`. Tested: `src/ledger/tampering.rs`,
 //!    `tests/it/ledger.rs`.
 //! 10. A partner sees its own side only: its connect page behind a link that works once, and its own records. Kept:
 //!     `src/web/connect.rs`, `src/oauth/authorize.rs`. Tested: `src/web/tests/connecting.rs`.
