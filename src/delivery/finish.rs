@@ -1,6 +1,6 @@
 //! Keeping what became of writes, in one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use leadshare_connectors::sdk::{Fields, Item, ItemFault, ItemResult, Made};
 use serde_json::{Value, json};
@@ -27,28 +27,51 @@ pub(super) async fn finish(
     mapping: &Mapping,
     lease: &str,
     started: Millis,
-    mut written: Vec<Written>,
+    written: Vec<Written>,
 ) -> Result<()> {
     let now = ctx.clock.now();
+    let mut tries = ctx.db.tries();
+    loop {
+        let mut tx = tries.begin().await?;
+        let done = keep(&mut tx, ctx, line, way, mapping, lease, (started, now), &written).await;
+        if tries.end(tx, done).await?.is_some() {
+            break;
+        }
+    }
+    points::at("delivery.finished").await;
+    Ok(())
+}
+
+/// The transaction of [`finish`]. `times` say when writing began and when it ended.
+#[expect(clippy::too_many_arguments, reason = "the body of `finish`")]
+async fn keep(
+    tx: &mut Tx,
+    ctx: &Context,
+    line: &Line,
+    way: Way,
+    mapping: &Mapping,
+    lease: &str,
+    (started, now): (Millis, Millis),
+    written: &[Written],
+) -> Result<()> {
     let took = now - started;
     let mut entries = Entries::new(ctx);
-    let mut tx = ctx.db.begin().await?;
-    let keys = Keys::load(&mut tx, &ctx.vault, written.iter().map(|w| w.prepared.about.share.person.as_str())).await?;
-    keep_held(&mut tx, way, lease, &mut written).await?;
+    let keys = Keys::load(tx, &ctx.vault, written.iter().map(|w| w.prepared.about.share.person.as_str())).await?;
+    let written = held(tx, way, lease, written).await?;
     let (mut landed, mut done, mut later, mut ends, mut settled, mut doubtful, mut attempts, mut first, mut moved, mut noted) =
         (vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![], vec![]);
     let (settle_after, mut open) = (line.settle_after(), vec![]);
     // What stands now, under the people's locks: a share may have been taken back while the write was on its way.
     let ids = Value::from(written.iter().map(|w| json!([w.prepared.about.share.id])).collect::<Vec<_>>());
-    let fresh: BTreeMap<String, Share> = shares::by_id(&mut tx, &ids).await?.into_iter().map(|share| (share.id.clone(), share)).collect();
+    let fresh: BTreeMap<String, Share> = shares::by_id(tx, &ids).await?.into_iter().map(|share| (share.id.clone(), share)).collect();
     let remotes: BTreeMap<String, RemotePerson> = if way == Way::Out {
         let people = Value::from(fresh.values().map(|share| json!([share.person])).collect::<Vec<_>>());
-        shares::remote_by_person(&mut tx, line.name(), &people).await?.into_iter().map(|r| (r.person.clone(), r)).collect()
+        shares::remote_by_person(tx, line.name(), &people).await?.into_iter().map(|r| (r.person.clone(), r)).collect()
     } else {
         BTreeMap::new()
     };
     let mut given_up = Vec::new();
-    for w in &written {
+    for w in written {
         let (asked, delivery) = (&w.prepared.about.share, &w.prepared.delivery);
         let share = fresh.get(&asked.id).unwrap_or(asked);
         let attempt = |outcome: &'static str, code: Option<&str>| {
@@ -90,7 +113,7 @@ pub(super) async fn finish(
             }
             Some(ItemResult::Exists(id) | ItemResult::Moved(id))
                 if way == Way::Out
-                    && shares::owner(&mut tx, line.name(), mapping.object(), id).await?.is_some_and(|person| person != share.person) =>
+                    && shares::owner(tx, line.name(), mapping.object(), id).await?.is_some_and(|person| person != share.person) =>
             {
                 // The recipient holds two of our people as one: the record stays the first one's.
                 ends.push(json!([share.id, "ended", "one_record_for_two", delivery.version]));
@@ -109,7 +132,7 @@ pub(super) async fn finish(
             }
             Some(ItemResult::Moved(id)) => {
                 if let Item::Update { id: old, .. } = &w.prepared.item {
-                    shares::add_alias(&mut tx, line.name(), mapping.object(), old, id).await?;
+                    shares::add_alias(tx, line.name(), mapping.object(), old, id).await?;
                 }
                 settled.push(json!([share.id]));
                 if way == Way::Out {
@@ -131,7 +154,7 @@ pub(super) async fn finish(
                 ends.push(json!([share.id, "ended", "deleted_there", delivery.version]));
                 attempts.push(attempt("gone", None));
                 if way == Way::Out {
-                    shares::remote_gone(&mut tx, line.name(), &json!([[share.person]])).await?;
+                    shares::remote_gone(tx, line.name(), &json!([[share.person]])).await?;
                 }
                 if way == Way::Out && !stand(share)?.status.ended() {
                     moved.push((share, Stand { status: ShareStatus::Returned, reason: Some("deleted_there".into()), ..stand(share)? }));
@@ -146,7 +169,7 @@ pub(super) async fn finish(
                     settled.push(json!([share.id]));
                 }
                 attempts.push(attempt("refused", Some(&fault.code)));
-                refused(&mut tx, ctx, line, way, share, delivery, fault, &mut later, &mut ends).await?;
+                refused(tx, ctx, line, way, share, delivery, fault, &mut later, &mut ends).await?;
                 let ended = ends.last().is_some_and(|row| row[0] == share.id.as_str());
                 if ended && still_open.is_some() && matches!(w.prepared.item, Item::Create { .. }) {
                     // Nothing more is tried; the try that nobody heard of may still arrive, and is looked for.
@@ -176,29 +199,27 @@ pub(super) async fn finish(
             }
         }
     }
-    shares::land(&mut tx, line.name(), &Value::from(landed), now).await?;
+    shares::land(tx, line.name(), &Value::from(landed), now).await?;
     if !open.is_empty() {
-        shares::open(&mut tx, line.name(), &Value::from(open)).await?;
+        shares::open(tx, line.name(), &Value::from(open)).await?;
     }
-    note_written(&mut tx, line, mapping.object(), noted).await?;
+    note_written(tx, line, mapping.object(), noted).await?;
     if !done.is_empty() {
-        connections::end_delivery_alerts(&mut tx, way.word(), &Value::from(done.clone()), now).await?;
-        connections::end_alert(&mut tx, line.name(), "connection.refuses_writes", now).await?;
+        connections::end_delivery_alerts(tx, way.word(), &Value::from(done.clone()), now).await?;
+        connections::end_alert(tx, line.name(), "connection.refuses_writes", now).await?;
     }
-    sweeps::add(&mut tx, line.name(), given_up).await?;
-    deliveries::settled(&mut tx, way.word(), &Value::from(settled)).await?;
-    deliveries::in_doubt(&mut tx, way.word(), &Value::from(doubtful)).await?;
-    deliveries::done(&mut tx, way.word(), lease, &Value::from(done), now).await?;
-    deliveries::later(&mut tx, way.word(), lease, &Value::from(later), now).await?;
-    deliveries::end(&mut tx, way.word(), &Value::from(ends), now).await?;
-    deliveries::add_attempts(&mut tx, way.word(), &Value::from(attempts)).await?;
-    first_delivered(&mut tx, ctx, line, &first, &mut entries).await?;
-    move_shares(&mut tx, ctx, &moved, &format!("connection:{}", line.name()), &mut entries).await?;
-    tell_sharers(&mut tx, ctx, &moved.iter().map(|(s, _)| *s).collect::<Vec<_>>()).await?;
-    entries.write(&mut tx).await?;
+    sweeps::add(tx, line.name(), given_up).await?;
+    deliveries::settled(tx, way.word(), &Value::from(settled)).await?;
+    deliveries::in_doubt(tx, way.word(), &Value::from(doubtful)).await?;
+    deliveries::done(tx, way.word(), lease, &Value::from(done), now).await?;
+    deliveries::later(tx, way.word(), lease, &Value::from(later), now).await?;
+    deliveries::end(tx, way.word(), &Value::from(ends), now).await?;
+    deliveries::add_attempts(tx, way.word(), &Value::from(attempts)).await?;
+    first_delivered(tx, ctx, line, &first, &mut entries).await?;
+    move_shares(tx, ctx, &moved, &format!("connection:{}", line.name()), &mut entries).await?;
+    tell_sharers(tx, ctx, &moved.iter().map(|(s, _)| *s).collect::<Vec<_>>()).await?;
+    entries.write(tx).await?;
     points::at("delivery.noted").await;
-    tx.commit().await?;
-    points::at("delivery.finished").await;
     Ok(())
 }
 
@@ -208,21 +229,20 @@ fn earlier(line: &Line, w: &Written, now: Millis) -> Option<Value> {
     Some(json!([w.prepared.about.share.id, sent_at, sweep::next(line, sent_at, now)]))
 }
 
-/// Drops what became of writes that are another worker's by now: the intent tells it what may have been sent.
-async fn keep_held(tx: &mut Tx, way: Way, lease: &str, written: &mut Vec<Written>) -> Result<()> {
+/// Without what became of writes that are another worker's by now: the intent tells it what may have been sent.
+async fn held<'a>(tx: &mut Tx, way: Way, lease: &str, written: &'a [Written]) -> Result<Vec<&'a Written>> {
     let shares = Value::from(written.iter().map(|w| json!([w.prepared.delivery.share])).collect::<Vec<_>>());
-    let held = deliveries::still_held(tx, way.word(), lease, &shares, 0).await?;
-    written.retain(|w| held.contains(&w.prepared.delivery.share));
-    Ok(())
+    let held: BTreeSet<String> = deliveries::still_held(tx, way.word(), lease, &shares, 0).await?.into_iter().collect();
+    Ok(written.iter().filter(|w| held.contains(&w.prepared.delivery.share)).collect())
 }
 
 /// Keeps what was found of creates in doubt.
-pub(super) async fn settled(ctx: &Context, line: &Line, lease: &str, mut written: Vec<Written>) -> Result<()> {
+pub(super) async fn settled(ctx: &Context, line: &Line, lease: &str, written: Vec<Written>) -> Result<()> {
     let now = ctx.clock.now();
     let mut tx = ctx.db.begin().await?;
-    keep_held(&mut tx, Way::Out, lease, &mut written).await?;
+    let written = held(&mut tx, Way::Out, lease, &written).await?;
     let (mut landed, mut known, mut later, mut again) = (vec![], vec![], vec![], vec![]);
-    for w in &written {
+    for w in written {
         let (share, delivery) = (&w.prepared.about.share, &w.prepared.delivery);
         let until = match (&w.result, &w.stopped) {
             (Some(ItemResult::Written { id, made, .. }), _) => {

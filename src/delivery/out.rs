@@ -94,19 +94,47 @@ pub(super) async fn prepare(
     if claimed.is_empty() {
         return Ok((Vec::new(), Vec::new(), 0));
     }
-    let (all, count) = (Value::from(claimed.iter().map(|d| json!([d.share])).collect::<Vec<_>>()), claimed.len());
     let current = adopted(ctx, line, mapping, &claimed).await?;
+    let mut tries = ctx.db.tries();
+    let checked = loop {
+        let mut tx = tries.begin().await?;
+        let done = check(&mut tx, ctx, rules, line, mapping, lease, claimed.clone(), &current).await;
+        if let Some(done) = tries.end(tx, done).await? {
+            break done;
+        }
+    };
+    points::at("delivery.intended").await;
+    Ok(checked)
+}
+
+/// The transaction of [`prepare`]. `current` is what is in records that were there before us.
+#[expect(clippy::too_many_arguments, reason = "the body of `prepare`")]
+async fn check(
+    tx: &mut Tx,
+    ctx: &Context,
+    rules: &Rules,
+    line: &Line,
+    mapping: &Mapping,
+    lease: &str,
+    claimed: Vec<Delivery>,
+    current: &BTreeMap<String, Fields>,
+) -> Result<(Vec<Prepared>, Vec<Delivery>, Millis)> {
     let now = ctx.clock.now();
     let mut entries = Entries::new(ctx);
-    let mut tx = ctx.db.begin().await?;
-    let loaded = load(&mut tx, ctx, line, &claimed).await?;
+    let loaded = load(tx, ctx, line, &claimed).await?;
+    // A lease that has nearly run out is not begun with: another worker may hold it by the time we send. What is ended or
+    // done here without sending is no less that worker's.
+    let all = Value::from(claimed.iter().map(|d| json!([d.share])).collect::<Vec<_>>());
+    if deliveries::still_held(tx, "out", lease, &all, now + 60 * SECOND).await?.len() != claimed.len() {
+        return Ok((Vec::new(), Vec::new(), now));
+    }
     let people: Vec<&str> = loaded.shares.values().map(|s| s.person.as_str()).collect();
     let hashes: Vec<&Hashes> = loaded.leads.values().filter_map(|(_, lead)| lead.as_ref()).map(|(_, hashes)| hashes).collect();
     let recipients = loaded.shares.values().map(|s| s.recipient.as_str()).collect();
-    let standing = Stands::load(&mut tx, ctx, &people, &hashes, &recipients).await?;
+    let standing = Stands::load(tx, ctx, &people, &hashes, &recipients).await?;
 
     let there: Vec<&str> = loaded.remotes.values().filter(|r| r.remote_id.is_some()).map(|r| r.person.as_str()).collect();
-    let mut flips = Flips::load(&mut tx, ctx, line, &there).await?;
+    let mut flips = Flips::load(tx, ctx, line, &there).await?;
 
     let (mut ready, mut moved, mut done, mut ends) = (Ready::default(), Vec::new(), Vec::new(), Vec::new());
     let (mut unsettled, mut again, mut arrived) = (Vec::new(), Vec::new(), Vec::new());
@@ -133,7 +161,7 @@ pub(super) async fn prepare(
                 unsettled.push(delivery);
                 continue;
             }
-            if let Some(item) = take_back(ctx, &mut tx, mapping, &loaded.keys, share, &delivery, remote, &from).await? {
+            if let Some(item) = take_back(ctx, tx, mapping, &loaded.keys, share, &delivery, remote, &from).await? {
                 ready.add(ctx, line, delivery, share, remote, item);
                 continue;
             }
@@ -158,7 +186,7 @@ pub(super) async fn prepare(
             if from.status >= ShareStatus::Delivered {
                 let reason = verdict.first_failure().map_or("gate", |f| f.code.as_str()).to_owned();
                 moved.push((share, recall(&reason)));
-                match take_back(ctx, &mut tx, mapping, &loaded.keys, share, &delivery, remote, &from).await? {
+                match take_back(ctx, tx, mapping, &loaded.keys, share, &delivery, remote, &from).await? {
                     Some(item) => ready.add(ctx, line, delivery, share, remote, item),
                     None => ends.push(json!([share.id, "ended", reason, delivery.version])),
                 }
@@ -184,7 +212,7 @@ pub(super) async fn prepare(
                 // It may be there: looked for, and then taken back.
                 unsettled.push(delivery);
                 continue;
-            } else if let Some(item) = take_back(ctx, &mut tx, mapping, &loaded.keys, share, &delivery, remote, &from).await? {
+            } else if let Some(item) = take_back(ctx, tx, mapping, &loaded.keys, share, &delivery, remote, &from).await? {
                 ready.add(ctx, line, delivery, share, remote, item);
                 continue;
             }
@@ -219,7 +247,7 @@ pub(super) async fn prepare(
                     }
                 }
                 fields.retain(|name, value| shadow.get(name) != Some(value) || delivery.fields.contains(name));
-                flips.judge(&mut tx, ctx, line, share, &shadow, &mut fields).await?;
+                flips.judge(tx, ctx, line, share, &shadow, &mut fields).await?;
                 if fields.is_empty() {
                     done.push((delivery, share));
                     continue;
@@ -231,32 +259,25 @@ pub(super) async fn prepare(
     }
     let Ready { prepared, intents, waiting } = ready;
 
-    // A lease that has nearly run out is not begun with: another worker may hold it by the time we send. What is ended or
-    // done here without sending is no less that worker's.
-    if deliveries::still_held(&mut tx, "out", lease, &all, now + 60 * SECOND).await?.len() != count {
-        return Ok((Vec::new(), Vec::new(), now));
-    }
     points::at("delivery.checked").await;
-    flips.keep(&mut tx, ctx, line).await?;
-    move_shares(&mut tx, ctx, &moved, "gates", &mut entries).await?;
-    decide_again(&mut tx, &again, now).await?;
-    tell_sharers(&mut tx, ctx, &moved.iter().map(|(share, _)| *share).collect::<Vec<_>>()).await?;
+    flips.keep(tx, ctx, line).await?;
+    move_shares(tx, ctx, &moved, "gates", &mut entries).await?;
+    decide_again(tx, &again, now).await?;
+    tell_sharers(tx, ctx, &moved.iter().map(|(share, _)| *share).collect::<Vec<_>>()).await?;
     if !ends.is_empty() {
-        deliveries::end(&mut tx, "out", &Value::from(ends), now).await?;
+        deliveries::end(tx, "out", &Value::from(ends), now).await?;
     }
     if !done.is_empty() {
         let rows = Value::from(done.iter().map(|(d, _)| json!([d.share, d.version])).collect::<Vec<_>>());
-        deliveries::done(&mut tx, "out", lease, &rows, now).await?;
+        deliveries::done(tx, "out", lease, &rows, now).await?;
         // What an earlier try left in doubt is there: nothing of it is open any more.
-        deliveries::settled(&mut tx, "out", &rows).await?;
-        super::finish::first_delivered(&mut tx, ctx, line, &done.iter().map(|(_, s)| *s).collect::<Vec<_>>(), &mut entries).await?;
+        deliveries::settled(tx, "out", &rows).await?;
+        super::finish::first_delivered(tx, ctx, line, &done.iter().map(|(_, s)| *s).collect::<Vec<_>>(), &mut entries).await?;
     }
-    super::finish::first_delivered(&mut tx, ctx, line, &arrived, &mut entries).await?;
-    deliveries::later(&mut tx, "out", lease, &Value::from(waiting), now).await?;
-    deliveries::intend(&mut tx, "out", line.name(), &Value::from(intents), now).await?;
-    entries.write(&mut tx).await?;
-    tx.commit().await?;
-    points::at("delivery.intended").await;
+    super::finish::first_delivered(tx, ctx, line, &arrived, &mut entries).await?;
+    deliveries::later(tx, "out", lease, &Value::from(waiting), now).await?;
+    deliveries::intend(tx, "out", line.name(), &Value::from(intents), now).await?;
+    entries.write(tx).await?;
     Ok((prepared, unsettled, now))
 }
 

@@ -58,24 +58,26 @@ pub fn sqlite_rows(sql: &'static str, columns: usize) -> &'static str {
 pub fn sqlite_together<T>(statements: Vec<(&'static str, Vec<T>)>) -> (String, Vec<T>) {
     let (mut together, mut values) = (String::new(), Vec::new());
     for (sql, args) in statements {
-        let mut parts = sqlite(sql).split('$');
-        together.push_str(parts.next().unwrap_or_default());
-        for part in parts {
-            let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-            let (number, rest) = part.split_at(digits);
-            match number.parse::<usize>() {
-                Ok(number) => {
-                    let _ = write!(together, "${}{rest}", number + values.len());
-                }
-                Err(_) => {
-                    let _ = write!(together, "${part}");
-                }
-            }
-        }
+        together.push_str(&counted_on(sqlite(sql), values.len()));
         together.push_str(";\n");
         values.extend(args);
     }
     (together, values)
+}
+
+/// A statement whose values come after so many others.
+pub fn counted_on(sql: &str, before: usize) -> String {
+    let mut parts = sql.split('$');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, rest) = part.split_at(digits);
+        let _ = match number.parse::<usize>() {
+            Ok(number) => write!(text, "${}{rest}", number + before),
+            Err(_) => write!(text, "${part}"),
+        };
+    }
+    text
 }
 
 /// The statement for PostgreSQL.

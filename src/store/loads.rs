@@ -40,7 +40,7 @@ const LOAD: &str = "SELECT recipient, agreement, CAST(SUM(CASE WHEN day = -1 THE
 /// # Errors
 /// The store's.
 pub async fn load(tx: &mut Tx, recipients: &Value, today: Millis, month: Millis) -> Result<Vec<(String, String, i64, i64, i64)>> {
-    tx.rows(LOAD, args![recipients, day(today), day(month)]).await
+    tx.glance(LOAD, args![recipients, day(today), day(month)]).await
 }
 
 const SHARED: &str = "INSERT INTO shared_minutes (source, minute, count) VALUES ($1, $2, $3)

@@ -7,6 +7,7 @@
 //! Where a batch is joined with a table by a part of its key, it is `WITH item AS MATERIALIZED`: SQLite would else read
 //! every row of the connection and parse the batch again for each.
 
+mod ahead;
 pub mod audit;
 pub mod budgets;
 pub mod claims;
@@ -43,6 +44,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{AssertSqlSafe, ConnectOptions, FromRow, PgPool};
 
 use crate::errors::{Error, Result};
+use ahead::Ahead;
+pub use ahead::Tries;
 use readers::{Reader, Readers};
 use writer::{Member, Writer};
 
@@ -76,6 +79,8 @@ pub enum Tx {
     Sqlite(Member, Vec<(&'static str, Vec<Arg>)>),
     /// On SQLite, beside the writer.
     Reading(Reader),
+    /// On SQLite, worked out beside the writer.
+    Ahead(Ahead),
     /// On PostgreSQL.
     Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
 }
@@ -179,6 +184,7 @@ macro_rules! bound {
         query
     }};
 }
+use bound;
 
 /// A row type that reads from both engines: tuples of `String`, `i64` and `Option`s of them.
 pub trait Row: Send + Unpin + DeserializeOwned + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> {
@@ -310,6 +316,11 @@ impl Db {
         })
     }
 
+    /// For a transaction that is worked out beside the embedded store's writer.
+    pub fn tries(&self) -> Tries<'_> {
+        Tries { db: self, ahead: matches!(self, Self::Sqlite { .. }) }
+    }
+
     /// Begins a transaction that only reads: one state of the store, beside those that write.
     pub async fn reading(&self) -> Result<Tx> {
         Ok(match self {
@@ -389,9 +400,18 @@ impl Tx {
         match self {
             Self::Sqlite(tx, _) => sqlite_rows(tx.connection()?, sql, args).await,
             Self::Reading(tx) => sqlite_rows(tx.connection()?, sql, args).await,
+            Self::Ahead(tx) => tx.rows(sql, args, true).await,
             Self::Postgres(tx) => {
                 Ok(bound!(sqlx::query_as::<sqlx::Postgres, T>(dialect::postgres(sql)), args).fetch_all(&mut **tx).await?)
             }
+        }
+    }
+
+    /// Reads what may change before the end: how much there is of something that others count, too.
+    pub async fn glance<T: Row>(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<Vec<T>> {
+        match self {
+            Self::Ahead(tx) if !idle(sql, &args) => tx.rows(sql, args, false).await,
+            tx => tx.rows(sql, args).await,
         }
     }
 
@@ -402,6 +422,10 @@ impl Tx {
             _ if idle(sql, &args) => Ok(()),
             Self::Sqlite(_, put) => {
                 put.push((sql, args));
+                Ok(())
+            }
+            Self::Ahead(tx) => {
+                tx.put(sql, args);
                 Ok(())
             }
             _ => self.exec(sql, args).await.map(|_| ()),
@@ -429,7 +453,7 @@ impl Tx {
             Self::Sqlite(tx, _) => {
                 bound!(sqlx::query::<sqlx::Sqlite>(dialect::sqlite(sql)), args).execute(tx.connection()?).await?.rows_affected()
             }
-            Self::Reading(_) => return Err(Error::System("a transaction that reads was asked to write".into())),
+            Self::Reading(_) | Self::Ahead(_) => return Err(not_now()),
             Self::Postgres(tx) => {
                 bound!(sqlx::query::<sqlx::Postgres>(dialect::postgres(sql)), args).execute(&mut **tx).await?.rows_affected()
             }
@@ -440,7 +464,7 @@ impl Tx {
     async fn raw(&mut self, sql: &'static str) -> Result<()> {
         match self {
             Self::Sqlite(tx, _) => sqlx::raw_sql(dialect::sqlite(sql)).execute(tx.connection()?).await.map(|_| ())?,
-            Self::Reading(_) => return Err(Error::System("a transaction that reads was asked to write".into())),
+            Self::Reading(_) | Self::Ahead(_) => return Err(not_now()),
             Self::Postgres(tx) => sqlx::raw_sql(dialect::postgres(sql)).execute(&mut **tx).await.map(|_| ())?,
         }
         Ok(())
@@ -452,8 +476,13 @@ impl Tx {
         match self {
             Self::Sqlite(tx, _) => tx.commit().await?,
             Self::Reading(tx) => tx.commit().await?,
+            Self::Ahead(tx) => tx.commit().await?,
             Self::Postgres(tx) => tx.commit().await?,
         }
         Ok(())
     }
+}
+
+fn not_now() -> Error {
+    Error::System("a transaction that reads was asked to write".into())
 }

@@ -1,0 +1,157 @@
+//! A transaction that is worked out beside the embedded store's one writer: it reads there, and its writes are gathered. At its end
+//! everything that was read is asked for again on the writer, in one way there and back; only when every answer is the same is anything
+//! written. So the writer is held for what it alone can do, and not while somebody computes.
+
+use std::fmt::Write;
+
+use sqlx::AssertSqlSafe;
+
+use super::dialect;
+use super::readers::Readers;
+use super::writer::Writer;
+use super::{Arg, Db, Row, Tx, bound, unfold};
+use crate::errors::{Error, Result};
+
+/// A transaction that may be done twice: on SQLite it is worked out beside the writer, and when that comes to nothing, because what it
+/// read has changed meanwhile or for whatever reason, once more while the writer is held.
+///
+/// ```text
+/// let done = loop {
+///     let mut tx = tries.begin().await?;
+///     let done = work(&mut tx).await;
+///     if let Some(done) = tries.end(tx, done).await? { break done }
+/// };
+/// ```
+pub struct Tries<'a> {
+    pub(super) db: &'a Db,
+    pub(super) ahead: bool,
+}
+
+impl Tries<'_> {
+    /// Begins.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn begin(&self) -> Result<Tx> {
+        match self.db {
+            Db::Sqlite { read, write, .. } if self.ahead => Ok(Tx::Ahead(Ahead::new(read, write))),
+            db => db.begin().await,
+        }
+    }
+
+    /// Makes it so; nothing when it is to be done once more.
+    ///
+    /// # Errors
+    /// What the work answered, and the store's.
+    pub async fn end<T>(&mut self, tx: Tx, done: Result<T>) -> Result<Option<T>> {
+        if std::mem::take(&mut self.ahead) {
+            return Ok(if done.is_ok() && tx.commit().await.is_ok() { done.ok() } else { None });
+        }
+        let done = done?;
+        tx.commit().await?;
+        Ok(Some(done))
+    }
+}
+
+/// A transaction of its own kind; nothing of it is in the store before [`Ahead::commit`].
+pub struct Ahead {
+    read: Readers,
+    write: Writer,
+    seen: Vec<Asked>,
+    put: Vec<(&'static str, Vec<Arg>)>,
+}
+
+/// A query with what it answered.
+struct Asked {
+    sql: &'static str,
+    columns: usize,
+    values: Vec<Arg>,
+    answer: String,
+}
+
+impl Ahead {
+    pub(super) fn new(read: &Readers, write: &Writer) -> Self {
+        Self { read: read.clone(), write: write.clone(), seen: Vec::new(), put: Vec::new() }
+    }
+
+    /// Reads; `proven` is asked again at the end.
+    pub(super) async fn rows<T: Row>(&mut self, sql: &'static str, args: Vec<Arg>, proven: bool) -> Result<Vec<T>> {
+        if self.put.iter().filter_map(|(put, _)| written(put)).any(|table| names(sql, table)) {
+            return Err(Error::System("what was put is not to be read beside the writer".into()));
+        }
+        let asked = proven.then(|| (sql, T::COLUMNS, args.clone()));
+        let mut reader = self.read.take().await?;
+        let folded: (String,) = bound!(sqlx::query_as(dialect::sqlite_rows(sql, T::COLUMNS)), args).fetch_one(reader.connection()?).await?;
+        reader.ended();
+        let rows = unfold(&folded)?;
+        if let Some((sql, columns, values)) = asked {
+            self.seen.push(Asked { sql, columns, values, answer: folded.0 });
+        }
+        Ok(rows)
+    }
+
+    /// Gathers a write.
+    pub(super) fn put(&mut self, sql: &'static str, args: Vec<Arg>) {
+        self.put.push((sql, args));
+    }
+
+    /// Makes it so.
+    ///
+    /// # Errors
+    /// The store's; [`Error::Passing`] when something of what was read stands no more; nothing was written then.
+    pub(super) async fn commit(self) -> Result<()> {
+        if self.put.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.write.begin().await?;
+        let (text, mut args) = dialect::sqlite_together(self.put);
+        let prove = prove(self.seen, &mut args);
+        let proven: Vec<(bool,)> = bound!(sqlx::query_as(AssertSqlSafe(prove + &text)), args).fetch_all(tx.connection()?).await?;
+        if proven != [(true,)] {
+            return Err(Error::Passing { code: "changed_meanwhile".into(), message: "what this stood on has changed: it is done again".into() });
+        }
+        tx.commit().await
+    }
+}
+
+/// The table that a statement writes.
+fn written(sql: &str) -> Option<&str> {
+    let begins = ["INSERT INTO ", "UPDATE ", "DELETE FROM "].into_iter().filter_map(|word| Some(sql.find(word)? + word.len()));
+    sql[begins.min()?..].split(|c: char| !is_word(c)).next()
+}
+
+/// Whether a statement names a table.
+fn names(sql: &str, table: &str) -> bool {
+    sql.match_indices(table).any(|(at, _)| !sql[..at].ends_with(is_word) && !sql[at + table.len()..].starts_with(is_word))
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+/// A query that answers whether everything is still answered as it was; its values go behind `args`.
+fn prove(seen: Vec<Asked>, args: &mut Vec<Arg>) -> String {
+    let mut text = String::from("SELECT true");
+    for Asked { sql, columns, values, answer } in seen {
+        let asked = dialect::counted_on(dialect::sqlite_rows(sql, columns), args.len());
+        args.extend(values);
+        args.push(Arg::Text(answer));
+        let _ = write!(text, " AND ({asked}) = ${}", args.len());
+    }
+    text + ";\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Breaks when a transaction beside the writer would not see what it has written itself, and nobody notices.
+    #[test]
+    fn tables_are_told_apart() {
+        assert_eq!(written("INSERT INTO people (id) SELECT 1 ON CONFLICT (id) DO UPDATE SET id = 2"), Some("people"));
+        assert_eq!(written("WITH item AS (SELECT 1) UPDATE remote_people SET x = 1"), Some("remote_people"));
+        assert_eq!(written("DELETE FROM dirty WHERE true"), Some("dirty"));
+        assert!(names("SELECT person FROM people WHERE id = 1", "people"));
+        assert!(!names("SELECT person FROM remote_people", "people") && !names("SELECT id FROM leads_old", "leads"));
+    }
+}
