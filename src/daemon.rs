@@ -7,10 +7,11 @@ use std::sync::{Arc, RwLock};
 
 use futures_util::{StreamExt, TryStreamExt};
 use leadshare_connectors::sdk::Connector;
-use leadshare_connectors::sdk::manifest::Auth;
+use leadshare_connectors::sdk::manifest::{Auth, Budget};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::alike::Alike;
 use crate::clock::{Clock, MINUTE, Millis};
 use crate::config::{Config, Connection, Day, Period};
 use crate::context::{Context, Wake};
@@ -102,11 +103,12 @@ async fn assemble(
             .ok_or_else(|| Error::NotFound(format!("connector {}", connection.connector)))?;
         spoken.entry(&connection.connector).or_insert_with(|| Arc::from((entry.connector)()));
     }
+    let (apps, budgets) = (Alike::new(), Alike::new());
     let made = config.connections.iter().map(|(name, connection)| {
         let connector = spoken[connection.connector.as_str()].clone();
-        let (db, vault) = (&db, &vault);
+        let (db, vault, alike) = (&db, &vault, (&apps, &budgets));
         async move {
-            let line = line(config, name, connection, connector, clock, db, vault).await?;
+            let line = line(config, name, connection, connector, alike, clock, db, vault).await?;
             line.recover(clock).await?;
             Ok::<_, Error>((name.clone(), Arc::new(line)))
         }
@@ -143,11 +145,13 @@ async fn check_keys(db: &Db, vault: &Vault) -> Result<()> {
     connections::set_setting(db, "key_check", &text).await
 }
 
+#[expect(clippy::too_many_arguments, reason = "a line is made of all of these")]
 async fn line(
     config: &Config,
     name: &str,
     connection: &Connection,
     connector: Arc<dyn Connector>,
+    (apps, budgets): (&Alike<App>, &Alike<[Budget]>),
     clock: &Clock,
     db: &Db,
     vault: &Arc<Vault>,
@@ -194,14 +198,14 @@ async fn line(
         base_url,
         api_version,
         tenant: connection.tenant.clone(),
-        app,
+        app: app.map(|app| apps.of(Arc::new(app))),
         key: connection.key.as_ref().map(crate::config::Secret::to_secret_string),
         role: connection.role(),
         webhook_secrets: connection.webhook_secrets(),
         observe: connection.observe,
         brake_per_hour: connection.brake_per_hour.unwrap_or(BRAKE_PER_HOUR),
         egress: Egress::allowing(connection.dangerously_allow_networks.iter().map(|n| n.0).collect()),
-        budgets: connection.budgets(manifest),
+        budgets: budgets.of(connection.budgets(manifest).into()),
         share_of_budget: u32::from(connection.share_of_budget.unwrap_or(100)),
         poll_every: connection.poll_every.map_or(manifest.poll.every_ms, Period::millis),
         poll_at_least_every: connection.poll_at_least_every.map_or(POLL_AT_LEAST_EVERY, Period::millis),
@@ -242,6 +246,7 @@ pub async fn work(ctx: Arc<Context>, signer: Signer, name: String, stop: Cancell
     inbox::take_in(&ctx.db).await?;
     let mut keeping = tokio::spawn(replicas::keep(member.clone(), end.clone()));
     let sealing = tokio::spawn(seal_until(ctx.clone(), signer, member.clone(), stop.clone()));
+    let taking_in = tokio::spawn(take_in_until(ctx.clone(), stop.clone()));
     let mut turns = Turns::new(&ctx.clock);
     let mut kept = None;
     let (mut looked, mut worked) = (0, false);
@@ -298,8 +303,10 @@ pub async fn work(ctx: Arc<Context>, signer: Signer, name: String, stop: Cancell
         }
     }
     end.cancel();
-    if let Err(error) = sealing.await {
-        tracing::error!(%error, "sealing broke off");
+    for (task, what) in [(sealing, "sealing"), (taking_in, "taking hints in")] {
+        if let Err(error) = task.await {
+            tracing::error!(%error, what, "a task broke off");
+        }
     }
     let kept = match kept {
         Some(kept) => kept,
@@ -317,6 +324,19 @@ async fn take_turn(ctx: Arc<Context>, name: String) -> bool {
         tracing::error!(connection = name, %error, "a turn failed; tried again");
         false
     })
+}
+
+/// Turns take hints in as they begin; what is kept while another one does so is taken in here.
+async fn take_in_until(ctx: Arc<Context>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Err(error) = inbox::take_in(&ctx.db).await {
+            tracing::error!(%error, "hints could not be taken in; tried again");
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = ctx.clock.sleep(TICK) => {}
+        }
+    }
 }
 
 async fn seal_until(ctx: Arc<Context>, signer: Signer, member: Arc<Member>, stop: CancellationToken) {

@@ -22,6 +22,8 @@
 //! - [`model`]: leads, consent, agreements, decisions, and where a share stands. Pure data.
 //! - [`metrics`]: what is counted, and its page.
 //! - [`kept`]: what a file says, read from its text when it is first asked for.
+//! - `alike`: what many connections have alike, kept once.
+//! - [`turns`]: which connections have their turn now, and when others are let through.
 //!
 //! Pure, the same answer to the same question:
 //!
@@ -56,7 +58,7 @@
 //!
 //! - [`publish`]: files become the rules in force, or say why not.
 //! - [`sealer`]: seals the ledger a moment behind the work.
-//! - [`replicas`], [`turns`]: whose a connection is among several daemons; which connections have their turn now.
+//! - [`replicas`]: whose a connection is among several daemons.
 //! - [`daemon`], [`service`]: building, working, draining; telling the service manager.
 //! - [`web`], [`summary`]: webhooks, connect pages, the operator's pages; what connecting means in words.
 //! - [`sandbox`], [`demo`]: vendors' simulators over HTTP, and five partners acted out on them.
@@ -120,6 +122,7 @@
 //!     Tested: `src/decide/tests/gates.rs`, `tests/it/echo.rs`.
 #![forbid(unsafe_code)]
 
+mod alike;
 pub mod change;
 pub mod cli;
 pub mod clock;

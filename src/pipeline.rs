@@ -24,13 +24,14 @@ use crate::errors::{Error, Result};
 use crate::follow;
 use crate::http::line::Line;
 use crate::intake;
+use crate::intake::judge::Judged;
 use crate::mapping::Mapping;
 use crate::model::ChangeOutcome;
 use crate::points;
 use crate::rules::Rules;
 use crate::store::connections::{self, Connection};
 use crate::store::dirty::{self, Dirty};
-use crate::store::{Db, Rows, claims, due, inbox, leads, loads};
+use crate::store::{Db, Rows, Tx, claims, due, inbox, leads, loads};
 
 /// Batches of hints that a turn works on at the same time: while one waits for its vendor or the store, another is decided about.
 const BATCHES: usize = 2;
@@ -47,13 +48,16 @@ pub async fn turn(ctx: &Context, line: &Line) -> Result<bool> {
     for mapping in rules.of(line.name()) {
         worked |= intake::poll::poll(ctx, line, &stored, mapping.object(), mapping.selection()).await?;
     }
-    let braked = braked(ctx, line).await?;
-    if line.role().shares() && !braked {
+    let mut due = due::of(&ctx.db, line.name(), ctx.clock.now()).await?;
+    let braked = (due.hints || due.waits) && braked(ctx, line).await?;
+    if due.waits && line.role().shares() && !braked {
+        let mut raised = false;
         for mapping in rules.of(line.name()) {
-            worked |= intake::waits::raise(ctx, &rules, line, mapping).await?;
+            raised |= intake::waits::raise(ctx, &rules, line, mapping).await?;
         }
+        due.hints |= raised;
+        worked |= raised;
     }
-    let due = due::of(&ctx.db, line.name(), ctx.clock.now()).await?;
     if due.hints {
         for mapping in rules.of(line.name()) {
             let taken = (0..BATCHES).map(|_| Box::pin(take_in(ctx, &rules, line, mapping, braked)));
@@ -76,12 +80,14 @@ pub async fn turn(ctx: &Context, line: &Line) -> Result<bool> {
 
 /// A connection as stored, unless it does nothing for now: all is stopped, it is not connected, or it is paused.
 async fn working(ctx: &Context, line: &Line) -> Result<Option<Connection>> {
-    if ctx.low_disk.load(Ordering::Relaxed) || connections::setting(&ctx.db, "stopped").await?.is_some() {
+    if ctx.low_disk.load(Ordering::Relaxed) {
         return Ok(None);
     }
-    let Some(stored) = connections::one(&ctx.db, line.name()).await? else { return Ok(None) };
-    line.learn(&stored);
-    Ok(Some(stored).filter(|stored| stored.state == "connected"))
+    let stored = connections::at_work(&ctx.db, line.name()).await?;
+    if let Some(stored) = &stored {
+        line.learn(stored);
+    }
+    Ok(stored)
 }
 
 /// Stops a connection that shares far more than people can have asked for. What was shared goes on, and ends where somebody
@@ -143,15 +149,43 @@ async fn take_in(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, b
 }
 
 async fn keep(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, batch: &intake::read::Batch) -> Result<()> {
+    let _held = ctx.deciding.acquire().await.map_err(|_| Error::System("the daemon ends".into()))?;
+    let mut tries = ctx.db.tries();
+    let changes = loop {
+        let sorted = intake::keep::sort(ctx, line, mapping, batch).await?;
+        let mut ahead = tries.ahead();
+        let judged = intake::judge::judge(ctx, rules, line, mapping, sorted, ahead.as_mut()).await?;
+        let mut tx = match ahead {
+            Some(tx) => tx,
+            None => ctx.db.begin().await?,
+        };
+        let done = keep_judged(&mut tx, ctx, rules, line, mapping, batch, judged).await;
+        if let Some(changes) = tries.end(tx, done).await? {
+            break changes;
+        }
+    };
+    points::at("changes.kept").await;
+    for change in &changes {
+        crate::metrics::change(line.connector_name(), change.outcome);
+    }
+    Ok(())
+}
+
+/// The transaction of [`keep`].
+async fn keep_judged(
+    tx: &mut Tx,
+    ctx: &Context,
+    rules: &Rules,
+    line: &Line,
+    mapping: &Mapping,
+    batch: &intake::read::Batch,
+    judged: Judged<'_>,
+) -> Result<Vec<Change>> {
     let now = ctx.clock.now();
     let mut entries = Entries::new(ctx);
-    let _held = ctx.deciding.acquire().await.map_err(|_| Error::System("the daemon ends".into()))?;
-    let sorted = intake::keep::sort(ctx, line, mapping, batch).await?;
-    let judged = intake::judge::judge(ctx, rules, line, mapping, sorted).await?;
-    let mut tx = ctx.db.begin().await?;
-    let mut changes = intake::keep::keep(&mut tx, ctx, rules, line, mapping, judged, &mut entries).await?;
-    let mut stopped = intake::noes::of_received(&mut tx, ctx, rules, line, mapping, &batch.ours, &mut entries).await?;
-    changes.extend(follow::keep::keep(&mut tx, ctx, line, mapping, &batch.ours, &mut entries).await?);
+    let mut changes = intake::keep::keep(tx, ctx, rules, line, mapping, judged, &mut entries).await?;
+    let mut stopped = intake::noes::of_received(tx, ctx, rules, line, mapping, &batch.ours, &mut entries).await?;
+    changes.extend(follow::keep::keep(tx, ctx, line, mapping, &batch.ours, &mut entries).await?);
     for change in &mut changes {
         if let Some((outcome, reason)) = stopped.remove(&change.hint.remote_id) {
             (change.outcome, change.reason) = (outcome, reason);
@@ -165,23 +199,18 @@ async fn keep(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, batc
             line.name(),
             claims::MAX_CLAIMS
         );
-        connections::raise_alert(&mut tx, &ctx.clock.id(), line.name(), "intake.set_aside", &message, now).await?;
+        connections::raise_alert(tx, &ctx.clock.id(), line.name(), "intake.set_aside", &message, now).await?;
     }
     points::at("changes.decided").await;
     let finished: Vec<&Dirty> = changes.iter().map(|c| &c.hint).collect();
-    dirty::finish(&mut tx, line.name(), mapping.object(), &batch.lease, &finished, now).await?;
+    dirty::finish(tx, line.name(), mapping.object(), &batch.lease, &finished, now).await?;
     changes.retain(|change| !change.quiet);
     let mut rows = Rows::default();
     for change in &changes {
         rows.push(change.row(ctx))?;
     }
-    leads::save_changes(&mut tx, line.name(), mapping.object(), rows, now).await?;
-    entries.write(&mut tx).await?;
+    leads::save_changes(tx, line.name(), mapping.object(), rows, now).await?;
+    entries.write(tx).await?;
     points::at("changes.written").await;
-    tx.commit().await?;
-    points::at("changes.kept").await;
-    for change in &changes {
-        crate::metrics::change(line.connector_name(), change.outcome);
-    }
-    Ok(())
+    Ok(changes)
 }

@@ -44,18 +44,21 @@ impl Stands {
             })
             .collect();
         let (day, month) = starts(now);
-        let mut partners = BTreeMap::<String, PartnerStanding>::new();
-        let wanted = Value::from(recipients.iter().map(|partner| json!([partner])).collect::<Vec<_>>());
-        for (recipient, agreement, open, day, month) in loads::load(tx, &wanted, day, month).await? {
-            let load = Load { open: open as u32, day: day as u32, month: month as u32 };
-            let partner = partners.entry(recipient).or_default();
-            plus(&mut partner.load, load);
-            plus(partner.agreements.entry(agreement).or_default(), load);
-        }
+        let mut partners = busy(loads::load(tx, &named(recipients), day, month).await?);
         for partner in store::paused(tx).await?.into_iter().filter(|partner| recipients.contains(partner.as_str())) {
             partners.entry(partner).or_default().paused = true;
         }
         Ok(Self { shares, suppressed, partners })
+    }
+
+    /// How busy recipients are, exactly, and nothing else.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn exactly(tx: &mut Tx, ctx: &Context, recipients: &BTreeSet<&str>) -> Result<Self> {
+        let (day, month) = starts(ctx.clock.now());
+        let partners = busy(loads::exactly(tx, &named(recipients), day, month).await?);
+        Ok(Self { shares: BTreeMap::new(), suppressed: BTreeMap::new(), partners })
     }
 
     /// The facts about one lead. `own` is the share that is judged again, if any.
@@ -106,6 +109,21 @@ impl Stands {
         plus(&mut partner.load, one);
         plus(partner.agreements.entry(agreement.to_owned()).or_default(), one);
     }
+}
+
+fn named(recipients: &BTreeSet<&str>) -> Value {
+    recipients.iter().map(|partner| json!([partner])).collect()
+}
+
+fn busy(loads: Vec<loads::Load>) -> BTreeMap<String, PartnerStanding> {
+    let mut partners = BTreeMap::<String, PartnerStanding>::new();
+    for (recipient, agreement, open, day, month) in loads {
+        let load = Load { open: open as u32, day: day as u32, month: month as u32 };
+        let partner = partners.entry(recipient).or_default();
+        plus(&mut partner.load, load);
+        plus(partner.agreements.entry(agreement).or_default(), load);
+    }
+    partners
 }
 
 fn plus(load: &mut Load, more: Load) {

@@ -82,7 +82,7 @@ pub struct Oauth2 {
 }
 
 /// One budget: a count of cost units in a window.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
     /// The name that asks spend from.

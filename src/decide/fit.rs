@@ -161,6 +161,11 @@ pub fn has_room(program: &Program, agreement: &str, all: (Load, i64), under: (Lo
     })
 }
 
+/// Whether there are only so many leads that an agreement's recipient takes.
+pub fn is_limited(program: &Program, agreement: &str) -> bool {
+    caps(program, agreement, Load::default(), Load::default()).into_iter().any(|(cap, ..)| cap.is_some())
+}
+
 /// For how many leads more a recipient has room, over all agreements and under this one.
 pub fn room(program: &Program, agreement: &str, all: Load, under: Load) -> usize {
     let caps = caps(program, agreement, all, under).into_iter();

@@ -24,7 +24,7 @@ mod tests;
 mod waits;
 
 pub use explain::explain;
-pub use fit::{has_room, room};
+pub use fit::{has_room, is_limited, room};
 use gates::Case;
 pub use waits::waits;
 

@@ -18,6 +18,7 @@ use crate::points;
 use crate::shares::{move_shares, stand, tell_sharers};
 use crate::store::shares::{self, RemotePerson, Share};
 use crate::store::{Tx, connections, deliveries, leads, sweeps};
+use crate::turns::let_others;
 
 /// Keeps what became of a batch of writes.
 pub(super) async fn finish(
@@ -71,7 +72,8 @@ async fn keep(
         BTreeMap::new()
     };
     let mut given_up = Vec::new();
-    for w in written {
+    for (nth, w) in written.into_iter().enumerate() {
+        let_others(nth).await;
         let (asked, delivery) = (&w.prepared.about.share, &w.prepared.delivery);
         let share = fresh.get(&asked.id).unwrap_or(asked);
         let attempt = |outcome: &'static str, code: Option<&str>| {

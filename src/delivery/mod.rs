@@ -34,7 +34,7 @@ const LEASE: Millis = 2 * MINUTE;
 /// A write starts within this time after its gates were checked, or starts over.
 const GATES_HOLD: Millis = 5 * SECOND;
 /// Writing requests of one batch that are under way at the same time: they share the transactions before and after.
-const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 3;
 
 /// Which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

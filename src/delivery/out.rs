@@ -26,6 +26,7 @@ use crate::store::deliveries::{self, Delivery};
 use crate::store::dirty::{self, Raise};
 use crate::store::shares::{self, RemotePerson, Share};
 use crate::store::{Tx, connections, leads};
+use crate::turns::let_others;
 
 /// What is loaded to prepare a batch.
 struct Loaded {
@@ -44,7 +45,8 @@ async fn load(tx: &mut Tx, ctx: &Context, line: &Line, claimed: &[Delivery]) -> 
     let remotes = shares::remote_by_person(tx, line.name(), &people).await?.into_iter().map(|r| (r.person.clone(), r)).collect();
     let lead_ids = Value::from(found.iter().map(|s| json!([s.lead])).collect::<Vec<_>>());
     let mut opened = BTreeMap::new();
-    for stored in leads::leads(tx, &lead_ids).await? {
+    for (nth, stored) in leads::leads(tx, &lead_ids).await?.into_iter().enumerate() {
+        let_others(nth).await;
         let lead = match &stored.data {
             Some(data) => keys.open::<Lead>(&stored.person, people::lead_place(&stored.id), data)?,
             None => None,
@@ -138,7 +140,8 @@ async fn check(
 
     let (mut ready, mut moved, mut done, mut ends) = (Ready::default(), Vec::new(), Vec::new(), Vec::new());
     let (mut unsettled, mut again, mut arrived) = (Vec::new(), Vec::new(), Vec::new());
-    for delivery in claimed {
+    for (nth, delivery) in claimed.into_iter().enumerate() {
+        let_others(nth).await;
         let Some(share) = loaded.shares.get(&delivery.share) else { continue };
         let from = stand(share)?;
         let recall = |reason: &str| Stand { status: ShareStatus::Recalled, reason: Some(reason.to_owned()), ..from.clone() };

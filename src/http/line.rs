@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
+use leadshare_connectors::sdk::manifest::Budget;
 use leadshare_connectors::sdk::{Account, Connector, Manifest, Response};
 use secrecy::SecretString;
 
@@ -59,7 +60,7 @@ pub struct Setup {
     /// Database or tenant, where the vendor's paths name one.
     pub tenant: Option<String>,
     /// The app registered at the vendor, for OAuth.
-    pub app: Option<App>,
+    pub app: Option<Arc<App>>,
     /// The key, for vendors that use one.
     pub key: Option<SecretString>,
     /// What the account is used for.
@@ -79,7 +80,7 @@ pub struct Setup {
     /// Opened networks.
     pub egress: Egress,
     /// Budgets, with the operator's changes.
-    pub budgets: Vec<leadshare_connectors::sdk::manifest::Budget>,
+    pub budgets: Arc<[Budget]>,
     /// How much of each budget may be spent, percent: what the partner was promised.
     pub share_of_budget: u32,
     /// The folder of the token spool, on a local disk.
@@ -212,7 +213,7 @@ impl Line {
     }
     /// The registered app.
     pub fn app(&self) -> Option<&App> {
-        self.setup.app.as_ref()
+        self.setup.app.as_deref()
     }
     /// The vendor's clock minus ours.
     pub fn clock_offset(&self) -> Millis {
@@ -258,7 +259,7 @@ impl Line {
 
     /// Notes the vendor's clock from an answer.
     pub(super) fn heard_headers(&self, response: &Response, now: Millis) {
-        for budget in &self.setup.budgets {
+        for budget in &*self.setup.budgets {
             self.limits.heard(budget, response, now);
         }
         let date = response.header("date").and_then(|d| jiff::fmt::rfc2822::parse(d).ok());

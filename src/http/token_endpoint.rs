@@ -54,6 +54,16 @@ pub struct App {
     pub token_url: String,
 }
 
+impl PartialEq for App {
+    fn eq(&self, other: &Self) -> bool {
+        self.client_id == other.client_id
+            && self.client_secret.expose_secret() == other.client_secret.expose_secret()
+            && self.redirect_uri == other.redirect_uri
+            && self.authorize_url == other.authorize_url
+            && self.token_url == other.token_url
+    }
+}
+
 /// What is exchanged for tokens.
 pub enum Grant<'a> {
     /// A code from the browser, with the PKCE verifier that belongs to it.

@@ -28,17 +28,8 @@ use crate::standing::Stands;
 use crate::store::dirty::Dirty;
 use crate::store::shares::{self, Share};
 use crate::store::{Arg, Rows, Tx, leads, people as people_store, verdicts};
+use crate::turns::let_others;
 use crate::vault::Aad;
-
-/// Leads worked on at a stretch.
-const STRETCH: usize = 32;
-
-/// Lets others have the processor after a stretch of work: webhooks are to be answered meanwhile.
-pub(super) async fn let_others(done: usize) {
-    if done % STRETCH == STRETCH - 1 {
-        tokio::task::yield_now().await;
-    }
-}
 
 /// A lead that was read.
 pub(super) struct Incoming<'a> {
@@ -64,8 +55,8 @@ pub struct Judged<'a> {
     incoming: Vec<Incoming<'a>>,
     whose: Whose,
     stands: Stands,
-    /// Leads with shares that run.
-    shared: BTreeSet<String>,
+    /// Shares that run, by lead.
+    running: BTreeMap<String, Vec<Share>>,
     leads: Arg,
     made: Made,
 }
@@ -90,11 +81,18 @@ struct Made {
     waits: Renewed,
 }
 
-/// Decides about what was sorted, without holding anything.
+/// Decides about what was sorted, without holding anything. What it stands on is read with `ahead` where there is one.
 ///
 /// # Errors
 /// The store's, and unreadable data.
-pub async fn judge<'a>(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, sorted: Vec<Sorting<'a>>) -> Result<Judged<'a>> {
+pub async fn judge<'a>(
+    ctx: &Context,
+    rules: &Rules,
+    line: &Line,
+    mapping: &Mapping,
+    sorted: Vec<Sorting<'a>>,
+    ahead: Option<&mut Tx>,
+) -> Result<Judged<'a>> {
     let (mut incoming, mut others) = (Vec::new(), Vec::new());
     for Sorting { hint, record, known, waited, sorted } in sorted {
         match sorted {
@@ -113,18 +111,33 @@ pub async fn judge<'a>(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapp
     for item in &mut incoming {
         item.before = before.remove(&item.id);
     }
-    let mut look = ctx.db.reading().await?;
-    let whose = whose(&mut look, ctx, &mut incoming).await?;
-    let stands = standing(&mut look, ctx, rules, line, &incoming).await?;
-    let shared = running(&mut look, &incoming).await?.into_keys().collect();
-    look.commit().await?;
+    let (whose, stands, running) = if let Some(tx) = ahead {
+        look(tx, ctx, rules, line, &mut incoming).await?
+    } else {
+        let mut tx = ctx.db.reading().await?;
+        let seen = look(&mut tx, ctx, rules, line, &mut incoming).await?;
+        tx.commit().await?;
+        seen
+    };
     let seal = |item: &Incoming<'_>| whose.keys.seal(&ctx.clock, &item.person, people::lead_place(&item.id), &item.lead);
     let mut leads = Rows::default();
     for item in incoming.iter().filter(|item| !item.same) {
         leads.push((&item.id, &item.person, &item.record.id, mapping.hash(), seal(item)?))?;
     }
-    let made = make(ctx, rules, line, &incoming, &whose.keys, stands.clone(), &shared).await?;
-    Ok(Judged { others, incoming, whose, stands, shared, leads: leads.into(), made })
+    let made = make(ctx, rules, line, &incoming, &whose.keys, stands.clone(), &running).await?;
+    Ok(Judged { others, incoming, whose, stands, running, leads: leads.into(), made })
+}
+
+/// Whose the leads are, what stands about them, and which shares of them run.
+async fn look(
+    tx: &mut Tx,
+    ctx: &Context,
+    rules: &Rules,
+    line: &Line,
+    incoming: &mut [Incoming<'_>],
+) -> Result<(Whose, Stands, BTreeMap<String, Vec<Share>>)> {
+    let whose = whose(tx, ctx, incoming).await?;
+    Ok((whose, standing(tx, ctx, rules, line, incoming).await?, running(tx, incoming).await?))
 }
 
 /// Finds the person behind each lead, or makes one.
@@ -177,17 +190,20 @@ impl Whose {
         Ok(person)
     }
 
-    /// Keeps who is new, locks everybody, and sees that the known are whom they were.
-    async fn lock(&self, tx: &mut Tx, incoming: &[Incoming<'_>], now: Millis) -> Result<()> {
-        if !people_store::add(tx, &Value::from(self.new_people.clone()), &Value::from(self.new_identities.clone()), now).await? {
-            return Err(again());
-        }
-        let ids: BTreeSet<&str> = incoming.iter().map(|i| i.person.as_str()).collect();
-        let locked = people_store::lock(tx, &Value::from(ids.iter().map(|id| json!([id])).collect::<Vec<_>>())).await?;
+    /// Locks who is known, in one order everywhere, and sees that they are whom they were.
+    async fn lock(&self, tx: &mut Tx) -> Result<()> {
+        let known = self.wrapped.keys().map(|id| json!([id])).collect::<Vec<_>>();
+        let locked = people_store::lock(tx, &Value::from(known)).await?;
         let now: BTreeMap<String, Option<String>> = locked.into_iter().map(|(id, wrapped, _)| (id, wrapped)).collect();
         // One who was erased meanwhile has no key any more.
-        let same = self.wrapped.iter().filter(|(id, _)| ids.contains(id.as_str())).all(|(id, key)| now.get(id) == Some(&Some(key.clone())));
+        let same = self.wrapped.iter().all(|(id, key)| now.get(id) == Some(&Some(key.clone())));
         if same { Ok(()) } else { Err(again()) }
+    }
+
+    /// Keeps who is new.
+    async fn add(self, tx: &mut Tx, now: Millis) -> Result<()> {
+        let added = people_store::add(tx, &Value::from(self.new_people), &Value::from(self.new_identities), now).await?;
+        if added { Ok(()) } else { Err(again()) }
     }
 }
 
@@ -222,7 +238,7 @@ async fn make(
     incoming: &[Incoming<'_>],
     keys: &Keys,
     mut standing: Stands,
-    shared: &BTreeSet<String>,
+    running: &BTreeMap<String, Vec<Share>>,
 ) -> Result<Made> {
     let now = ctx.clock.now();
     let (mut changes, mut decisions, mut verdicts) = (Vec::new(), Rows::default(), Wordings::default());
@@ -237,7 +253,7 @@ async fn make(
         let has = |recipient: &str| facts.standing.shares.iter().any(|s| s.recipient == recipient && s.is_live());
         let more =
             |v: &Verdict| v.outcome == VerdictOutcome::Shared && !has(&v.recipient) && rules.receiving(&ctx.lines, &v.recipient).is_some();
-        if shared.contains(&item.id) && (line.observe() || !decision.verdicts.iter().any(more)) {
+        if running.contains_key(&item.id) && (line.observe() || !decision.verdicts.iter().any(more)) {
             continue;
         }
         let decision_id = ctx.clock.id();
@@ -316,20 +332,30 @@ impl Judged<'_> {
         records: &mut Vec<Value>,
         entries: &mut Entries,
     ) -> Result<Vec<Change>> {
-        let Self { incoming, whose, stands, shared, leads, made, .. } = self;
+        let Self { incoming, whose, mut stands, mut running, leads, mut made, .. } = self;
         if incoming.is_empty() {
             return Ok(Vec::new());
         }
         let now = ctx.clock.now();
-        whose.lock(tx, &incoming, now).await?;
-        let fresh = standing(tx, ctx, rules, line, &incoming).await?;
-        let running = running(tx, &incoming).await?;
-        let same = fresh.same_people(&stands) && running.len() == shared.len() && running.keys().all(|lead| shared.contains(lead));
-        let made = if same && made.shares.as_ref().is_none_or(|new| new.have_room(rules, &fresh)) {
-            made
-        } else {
-            make(ctx, rules, line, &incoming, &whose.keys, fresh.clone(), &running.keys().cloned().collect()).await?
+        let room = async |tx: &mut Tx, made: &Made| match &made.shares {
+            Some(new) => new.have_room(tx, ctx, rules).await,
+            None => Ok(true),
         };
+        if tx.proves() {
+            if !room(tx, &made).await? {
+                return Err(again());
+            }
+        } else {
+            whose.lock(tx).await?;
+            let fresh = standing(tx, ctx, rules, line, &incoming).await?;
+            let now_running = self::running(tx, &incoming).await?;
+            let same = fresh.same_people(&stands) && now_running.keys().eq(running.keys());
+            (stands, running) = (fresh, now_running);
+            if !same || !room(tx, &made).await? {
+                made = make(ctx, rules, line, &incoming, &whose.keys, stands.clone(), &running).await?;
+            }
+        }
+        whose.add(tx, now).await?;
         let (mut changes, mut followed) = (made.changes, Again::default());
         let decided: BTreeSet<String> = changes.iter().filter_map(|change| change.lead.clone()).collect();
         for item in &incoming {
@@ -346,7 +372,7 @@ impl Judged<'_> {
             // Already shared: its copies follow, or are taken back when a gate no longer holds.
             let mut outcome = (ChangeOutcome::Updated, "copies_follow".to_owned());
             for share in shares {
-                let facts = fresh.facts(ctx, line.partner(), &item.lead, &item.hashes, &item.person, Some(&share.id));
+                let facts = stands.facts(ctx, line.partner(), &item.lead, &item.hashes, &item.person, Some(&share.id));
                 outcome = followed.judge(rules, &facts, share)?.unwrap_or(outcome);
             }
             if !decided.contains(&item.id) {

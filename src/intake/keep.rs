@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use leadshare_connectors::sdk::{Record, State};
 use serde_json::{Value, json};
 
-use super::judge::{self, Judged};
+use super::judge::Judged;
 use super::noes::{self, No};
 use super::read::Batch;
 use super::waits::{self, Renewed, Waited};
@@ -24,6 +24,7 @@ use crate::store::dirty::{self, Dirty, Raise};
 use crate::store::leads::KnownRecord;
 use crate::store::shares;
 use crate::store::{Tx, leads};
+use crate::turns::let_others;
 use crate::vault::{Identity, Marker};
 
 /// Why a record that bears another program's marker is not tracked.
@@ -59,7 +60,7 @@ pub async fn sort<'a>(ctx: &Context, line: &Line, mapping: &Mapping, batch: &'a 
             known.clone().filter(|_| waited.looked_at()).map(|known| (known.0, known.1, String::new(), known.3, known.4, known.5));
         let sorted = sort_out(ctx, line, mapping, batch.share_from, hint, record, forgotten.as_ref().or(known.as_ref()));
         read.push(Sorting { hint, record, known, waited, sorted });
-        judge::let_others(read.len()).await;
+        let_others(read.len()).await;
     }
     Ok(read)
 }

@@ -1,6 +1,6 @@
 //! The rows of the shares that a batch of leads makes: gathered while deciding, written in the transaction that keeps it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -119,20 +119,29 @@ pub(super) struct NewRows {
 
 impl NewRows {
     /// Whether every recipient has room for them still.
-    pub(super) fn have_room(&self, rules: &Rules, stands: &Stands) -> bool {
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn have_room(&self, tx: &mut Tx, ctx: &Context, rules: &Rules) -> Result<bool> {
+        let limited = self.given.keys().filter(|(_, agreement)| decide::is_limited(&rules.program, agreement));
+        let limited: BTreeSet<&str> = limited.map(|(recipient, _)| recipient.as_str()).collect();
+        if limited.is_empty() {
+            return Ok(true);
+        }
+        let stands = Stands::exactly(tx, ctx, &limited).await?;
         let mut all = BTreeMap::<&str, i64>::new();
         for ((recipient, _), count) in &self.given {
             *all.entry(recipient).or_default() += count;
         }
-        self.given.iter().all(|((recipient, agreement), count)| {
+        Ok(self.given.iter().all(|((recipient, agreement), count)| {
             let (load, under) = stands.loads(recipient, agreement);
             decide::has_room(&rules.program, agreement, (load, all[recipient.as_str()]), (under, *count))
-        })
+        }))
     }
 
     /// Takes what only one share may have.
     pub(super) async fn claim(&self, tx: &mut Tx, now: Millis) -> Result<()> {
-        if shares::claim(tx, self.claims.clone(), now).await? == self.count as u64 { Ok(()) } else { Err(again()) }
+        if shares::claim(tx, self.claims.clone(), self.count as u64, now).await? { Ok(()) } else { Err(again()) }
     }
 
     /// Keeps them.

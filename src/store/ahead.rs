@@ -28,14 +28,22 @@ pub struct Tries<'a> {
 }
 
 impl Tries<'_> {
+    /// The transaction, on a try beside the writer: what is read before [`Tries::begin`] is then proven with the rest.
+    pub fn ahead(&self) -> Option<Tx> {
+        match self.db {
+            Db::Sqlite { read, write, .. } if self.ahead => Some(Tx::Ahead(Ahead::new(read, write))),
+            _ => None,
+        }
+    }
+
     /// Begins.
     ///
     /// # Errors
     /// The store's.
     pub async fn begin(&self) -> Result<Tx> {
-        match self.db {
-            Db::Sqlite { read, write, .. } if self.ahead => Ok(Tx::Ahead(Ahead::new(read, write))),
-            db => db.begin().await,
+        match self.ahead() {
+            Some(tx) => Ok(tx),
+            None => self.db.begin().await,
         }
     }
 
@@ -58,7 +66,14 @@ pub struct Ahead {
     read: Readers,
     write: Writer,
     seen: Vec<Asked>,
-    put: Vec<(&'static str, Vec<Arg>)>,
+    put: Vec<Put>,
+}
+
+/// A write, and how many rows it must touch where that is not all the same.
+struct Put {
+    sql: &'static str,
+    values: Vec<Arg>,
+    hoped: Option<u64>,
 }
 
 /// A query with what it answered.
@@ -76,7 +91,7 @@ impl Ahead {
 
     /// Reads; `proven` is asked again at the end.
     pub(super) async fn rows<T: Row>(&mut self, sql: &'static str, args: Vec<Arg>, proven: bool) -> Result<Vec<T>> {
-        if self.put.iter().filter_map(|(put, _)| written(put)).any(|table| names(sql, table)) {
+        if self.put.iter().filter_map(|put| written(put.sql)).any(|table| names(sql, table)) {
             return Err(Error::System("what was put is not to be read beside the writer".into()));
         }
         let asked = proven.then(|| (sql, T::COLUMNS, args.clone()));
@@ -90,9 +105,9 @@ impl Ahead {
         Ok(rows)
     }
 
-    /// Gathers a write.
-    pub(super) fn put(&mut self, sql: &'static str, args: Vec<Arg>) {
-        self.put.push((sql, args));
+    /// Gathers a write that touches as many rows as is hoped.
+    pub(super) fn put(&mut self, sql: &'static str, values: Vec<Arg>, hoped: Option<u64>) {
+        self.put.push(Put { sql, values, hoped });
     }
 
     /// Makes it so.
@@ -104,11 +119,20 @@ impl Ahead {
             return Ok(());
         }
         let mut tx = self.write.begin().await?;
-        let (text, mut args) = dialect::sqlite_together(self.put);
-        let prove = prove(self.seen, &mut args);
-        let proven: Vec<(bool,)> = bound!(sqlx::query_as(AssertSqlSafe(prove + &text)), args).fetch_all(tx.connection()?).await?;
-        if proven != [(true,)] {
-            return Err(Error::Passing { code: "changed_meanwhile".into(), message: "what this stood on has changed: it is done again".into() });
+        let (mut text, mut args) = prove(self.seen);
+        for Put { sql, values, hoped } in self.put {
+            let _ = writeln!(text, "{};", dialect::counted_on(dialect::sqlite(sql), args.len()));
+            args.extend(values);
+            if let Some(hoped) = hoped {
+                let _ = writeln!(text, "SELECT changes() = {hoped};");
+            }
+        }
+        let proven: Vec<(bool,)> = bound!(sqlx::query_as(AssertSqlSafe(text)), args).fetch_all(tx.connection()?).await?;
+        if proven.contains(&(false,)) {
+            return Err(Error::Passing {
+                code: "changed_meanwhile".into(),
+                message: "what this stood on has changed: it is done again".into(),
+            });
         }
         tx.commit().await
     }
@@ -129,16 +153,16 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// A query that answers whether everything is still answered as it was; its values go behind `args`.
-fn prove(seen: Vec<Asked>, args: &mut Vec<Arg>) -> String {
-    let mut text = String::from("SELECT true");
+/// A query that answers whether everything is still answered as it was, with its values.
+fn prove(seen: Vec<Asked>) -> (String, Vec<Arg>) {
+    let (mut text, mut args) = (String::from("SELECT true"), Vec::new());
     for Asked { sql, columns, values, answer } in seen {
         let asked = dialect::counted_on(dialect::sqlite_rows(sql, columns), args.len());
         args.extend(values);
         args.push(Arg::Text(answer));
         let _ = write!(text, " AND ({asked}) = ${}", args.len());
     }
-    text + ";\n"
+    (text + ";\n", args)
 }
 
 #[cfg(test)]

@@ -63,6 +63,14 @@ pub async fn one(db: &Db, name: &str) -> Result<Option<Connection>> {
     Ok(db.row::<Row>(ONE, args![name]).await?.map(connection))
 }
 
+const AT_WORK: &str = "SELECT name, partner, connector, state, state_reason, base_url, external_id, scopes, share_from, clock_offset
+  FROM connections WHERE name = $1 AND state = 'connected' AND NOT EXISTS (SELECT 1 FROM settings WHERE name = 'stopped')";
+
+/// One connection, when it is connected and not everything is stopped.
+pub async fn at_work(db: &Db, name: &str) -> Result<Option<Connection>> {
+    Ok(db.row::<Row>(AT_WORK, args![name]).await?.map(connection))
+}
+
 const OF_ACCOUNTS: &str = "SELECT name, partner, connector, state, state_reason, base_url, external_id, scopes, share_from, clock_offset
   FROM connections WHERE external_id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
 

@@ -202,7 +202,7 @@ pub async fn finish(tx: &mut Tx, connection: &str, object: &str, lease: &str, do
         return Ok(());
     }
     let rows = Value::from(done.iter().map(|d| json!([d.remote_id, d.seq])).collect::<Vec<_>>());
-    let gone = tx.exec(FINISH, args![connection, object, rows.clone(), lease]).await?;
+    let gone = tx.touch(FINISH, args![connection, object, rows.clone(), lease], done.len() as u64).await?;
     let kept = if gone < done.len() as u64 { tx.exec(FINISH_RAISED, args![connection, object, rows, lease, now]).await? } else { 0 };
     if gone + kept != done.len() as u64 {
         return Err(Error::Passing { code: "lease_lost".into(), message: "another worker has taken this over".into() });

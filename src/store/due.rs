@@ -39,7 +39,7 @@ pub async fn connections(db: &Db, now: Millis) -> Result<Vec<String>> {
 }
 
 /// What is due on one connection.
-#[expect(clippy::struct_excessive_bools, reason = "four questions, each with a yes or a no")]
+#[expect(clippy::struct_excessive_bools, reason = "five questions, each with a yes or a no")]
 pub struct Due {
     /// Hints.
     pub hints: bool,
@@ -49,6 +49,8 @@ pub struct Due {
     pub back: bool,
     /// Creates to be looked for again.
     pub sweeps: bool,
+    /// Records that wait for what may have passed.
+    pub waits: bool,
 }
 
 const OF: &str = "SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM dirty WHERE connection = $1 AND due <= $2) THEN 1 ELSE 0 END AS BIGINT),
@@ -56,15 +58,16 @@ const OF: &str = "SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM dirty WHERE connec
       AND state = 'open' AND wanted_version > done_version) THEN 1 ELSE 0 END AS BIGINT),
     CAST(CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE connection = $1 AND way = 'back' AND lane IN (0, 1, 2, 3) AND due <= $2
       AND state = 'open' AND wanted_version > done_version) THEN 1 ELSE 0 END AS BIGINT),
-    CAST(CASE WHEN EXISTS (SELECT 1 FROM sweeps WHERE connection = $1 AND due <= $2) THEN 1 ELSE 0 END AS BIGINT)";
+    CAST(CASE WHEN EXISTS (SELECT 1 FROM sweeps WHERE connection = $1 AND due <= $2) THEN 1 ELSE 0 END AS BIGINT),
+    CAST(CASE WHEN EXISTS (SELECT 1 FROM waiting WHERE connection = $1 AND look_at IS NOT NULL) THEN 1 ELSE 0 END AS BIGINT)";
 
 /// What is due on a connection: mostly nothing, and that is one question.
 ///
 /// # Errors
 /// The store's.
 pub async fn of(db: &Db, connection: &str, now: Millis) -> Result<Due> {
-    let (hints, out, back, sweeps) = db.row::<(i64, i64, i64, i64)>(OF, args![connection, now]).await?.unwrap_or_default();
-    Ok(Due { hints: hints == 1, out: out == 1, back: back == 1, sweeps: sweeps == 1 })
+    let (hints, out, back, sweeps, waits) = db.row::<(i64, i64, i64, i64, i64)>(OF, args![connection, now]).await?.unwrap_or_default();
+    Ok(Due { hints: hints == 1, out: out == 1, back: back == 1, sweeps: sweeps == 1, waits: waits == 1 })
 }
 
 const EXPECT_POLLS: &str = "INSERT INTO cursors (connection, object, next_poll_at, quiet_since, resync_needed, lease_until)

@@ -4,6 +4,7 @@
 //! A crash in between takes them in twice: a hint only says what to look at, so that costs one look.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -30,8 +31,10 @@ const SCHEMA: &str =
 pub struct Inbox {
     read: Readers,
     write: Writer,
-    /// One takes in at a time.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    /// How often something was kept, beginning with what an earlier run may have left.
+    kept: Arc<AtomicU64>,
+    /// How much of that was taken in; held by the one who takes in.
+    taken: Arc<tokio::sync::Mutex<u64>>,
 }
 
 impl Inbox {
@@ -47,7 +50,7 @@ impl Inbox {
         let mut tx = Tx::Sqlite(write.begin().await?, Vec::new());
         tx.raw(SCHEMA).await?;
         tx.commit().await?;
-        Ok(Self { read: Readers::new(&options, 1), write, turn: Arc::default() })
+        Ok(Self { read: Readers::new(&options, 1), write, kept: Arc::new(AtomicU64::new(1)), taken: Arc::default() })
     }
 
     /// Keeps hints `(connection, hint)`; answers after the commit.
@@ -59,7 +62,9 @@ impl Inbox {
         let mut tx = Tx::Sqlite(self.write.begin().await?, Vec::new());
         tx.put(KEEP, args![Value::from(rows), now]).await?;
         points::at("webhook.raised").await;
-        tx.commit().await
+        tx.commit().await?;
+        self.kept.fetch_add(1, Ordering::Release);
+        Ok(())
     }
 
     pub(super) async fn close(&self) {
@@ -76,21 +81,23 @@ const TAKEN: &str = "DELETE FROM inbox WHERE id <= $1";
 /// Id, connection, object, record, kind, detail, kept at.
 type Row = (i64, String, String, String, String, Option<String>, i64);
 
-/// Takes in what was kept: hints of all connections. On a server hints go to their place at once, and nothing is to be done.
+/// Takes in what was kept since it was last asked: hints of all connections. While somebody else does so, nothing is done: nobody waits
+/// for the commit of hints that are mostly others'. On a server hints go to their place at once.
 ///
 /// # Errors
 /// The store's: what was not taken in stays.
 pub async fn take_in(db: &Db) -> Result<()> {
     let Db::Sqlite { inbox, .. } = db else { return Ok(()) };
-    let _turn = inbox.turn.lock().await;
-    loop {
+    let Ok(mut taken) = inbox.taken.try_lock() else { return Ok(()) };
+    let kept = inbox.kept.load(Ordering::Acquire);
+    let mut more = *taken != kept;
+    while more {
         let rows = read_rows::<Row>(&inbox.read, KEPT, args![BATCH]).await?;
-        let more = rows.len() as i64 == BATCH;
+        more = rows.len() as i64 == BATCH;
         take(db, inbox, rows).await?;
-        if !more {
-            return Ok(());
-        }
     }
+    *taken = kept;
+    Ok(())
 }
 
 const WAITING: &str = "SELECT connection, COUNT(DISTINCT remote_id), MIN(at) FROM inbox GROUP BY connection";

@@ -34,13 +34,24 @@ const LOAD: &str = "SELECT recipient, agreement, CAST(SUM(CASE WHEN day = -1 THE
     CAST(SUM(CASE WHEN day >= $2 THEN count ELSE 0 END) AS BIGINT), CAST(SUM(CASE WHEN day >= $3 THEN count ELSE 0 END) AS BIGINT)
   FROM loads WHERE recipient IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT))) AND (day = -1 OR day >= $3) GROUP BY recipient, agreement";
 
-/// How busy these recipients (`[[partner], …]`) are, per agreement: recipient, agreement, open, since `today`, since the
-/// month's first day.
+/// Recipient, agreement, open, since today, since the month's first day.
+pub type Load = (String, String, i64, i64, i64);
+
+/// How busy these recipients (`[[partner], …]`) are, per agreement, since `today` and since the month's first day; others may give
+/// them leads at the same time.
 ///
 /// # Errors
 /// The store's.
-pub async fn load(tx: &mut Tx, recipients: &Value, today: Millis, month: Millis) -> Result<Vec<(String, String, i64, i64, i64)>> {
+pub async fn load(tx: &mut Tx, recipients: &Value, today: Millis, month: Millis) -> Result<Vec<Load>> {
     tx.glance(LOAD, args![recipients, day(today), day(month)]).await
+}
+
+/// The same where it must not change before the transaction's end.
+///
+/// # Errors
+/// The store's.
+pub async fn exactly(tx: &mut Tx, recipients: &Value, today: Millis, month: Millis) -> Result<Vec<Load>> {
+    tx.rows(LOAD, args![recipients, day(today), day(month)]).await
 }
 
 const SHARED: &str = "INSERT INTO shared_minutes (source, minute, count) VALUES ($1, $2, $3)

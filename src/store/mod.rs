@@ -8,6 +8,7 @@
 //! every row of the connection and parse the batch again for each.
 
 mod ahead;
+mod arg;
 pub mod audit;
 pub mod budgets;
 pub mod claims;
@@ -37,7 +38,6 @@ pub use dialect::{postgres as for_postgres, sqlite as for_sqlite};
 
 use std::path::Path;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous};
@@ -46,6 +46,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, FromRow, PgPool};
 use crate::errors::{Error, Result};
 use ahead::Ahead;
 pub use ahead::Tries;
+pub use arg::{Arg, Rows};
 use readers::{Reader, Readers};
 use writer::{Member, Writer};
 
@@ -83,85 +84,6 @@ pub enum Tx {
     Ahead(Ahead),
     /// On PostgreSQL.
     Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
-}
-
-/// One bound value.
-#[derive(Debug, Clone)]
-pub enum Arg {
-    /// A text.
-    Text(String),
-    /// JSON: mostly a batch, a list of rows.
-    Json(String),
-    /// A number or time.
-    Int(i64),
-    /// A text that may be absent.
-    OptText(Option<String>),
-    /// A number that may be absent.
-    OptInt(Option<i64>),
-}
-
-impl From<&str> for Arg {
-    fn from(value: &str) -> Self {
-        Self::Text(value.to_owned())
-    }
-}
-impl From<&String> for Arg {
-    fn from(value: &String) -> Self {
-        Self::Text(value.clone())
-    }
-}
-impl From<String> for Arg {
-    fn from(value: String) -> Self {
-        Self::Text(value)
-    }
-}
-impl From<i64> for Arg {
-    fn from(value: i64) -> Self {
-        Self::Int(value)
-    }
-}
-impl From<Option<String>> for Arg {
-    fn from(value: Option<String>) -> Self {
-        Self::OptText(value)
-    }
-}
-impl From<Option<i64>> for Arg {
-    fn from(value: Option<i64>) -> Self {
-        Self::OptInt(value)
-    }
-}
-impl From<&serde_json::Value> for Arg {
-    fn from(value: &serde_json::Value) -> Self {
-        // Its `Display` writes piece by piece through a formatter, at twice the cost.
-        Self::Json(serde_json::to_string(value).unwrap_or_default())
-    }
-}
-impl From<serde_json::Value> for Arg {
-    fn from(value: serde_json::Value) -> Self {
-        Self::from(&value)
-    }
-}
-
-/// A batch on its way to the store: rows become JSON as they come.
-#[derive(Debug, Clone, Default)]
-pub struct Rows(Vec<u8>);
-
-impl Rows {
-    /// Adds a row, a tuple of its values.
-    ///
-    /// # Errors
-    /// Never for texts and numbers.
-    pub fn push(&mut self, row: impl Serialize) -> Result<()> {
-        self.0.push(if self.0.is_empty() { b'[' } else { b',' });
-        serde_json::to_writer(&mut self.0, &row).map_err(|_| Error::System("a row cannot be written as JSON".into()))
-    }
-}
-
-impl From<Rows> for Arg {
-    fn from(mut rows: Rows) -> Self {
-        rows.0.extend_from_slice(if rows.0.is_empty() { b"[]" } else { b"]" });
-        Self::Json(String::from_utf8(rows.0).unwrap_or_default())
-    }
 }
 
 /// Binds values in order: `args![name, 5, None::<String>]`.
@@ -275,9 +197,10 @@ impl Db {
                 .pragma("temp_store", "memory")
                 .pragma("wal_autocheckpoint", "16000")
                 .busy_timeout(std::time::Duration::from_secs(20))
-                .statement_cache_capacity(400)
+                .statement_cache_capacity(128)
                 .disable_statement_logging();
-            let write = Writer::open(&options.clone().pragma("cache_size", "-10000")).await?;
+            // What a transaction writes is one long text: a few kinds of them, each with a score of prepared statements.
+            let write = Writer::open(&options.clone().pragma("cache_size", "-8000").statement_cache_capacity(48)).await?;
             // The system keeps the file's pages at hand: the others need few of their own.
             let options = options.pragma("cache_size", "-500");
             Self::Sqlite { read: Readers::new(&options, 4), write, inbox: inbox::Inbox::open(&options).await? }
@@ -425,7 +348,7 @@ impl Tx {
                 Ok(())
             }
             Self::Ahead(tx) => {
-                tx.put(sql, args);
+                tx.put(sql, args, None);
                 Ok(())
             }
             _ => self.exec(sql, args).await.map(|_| ()),
@@ -458,6 +381,22 @@ impl Tx {
                 bound!(sqlx::query::<sqlx::Postgres>(dialect::postgres(sql)), args).execute(&mut **tx).await?.rows_affected()
             }
         })
+    }
+
+    /// Writes; answers how many rows it touched. Beside the writer that is what is hoped, and proven at the end.
+    pub async fn touch(&mut self, sql: &'static str, args: Vec<Arg>, hoped: u64) -> Result<u64> {
+        match self {
+            Self::Ahead(tx) if !idle(sql, &args) => {
+                tx.put(sql, args, Some(hoped));
+                Ok(hoped)
+            }
+            tx => tx.exec(sql, args).await,
+        }
+    }
+
+    /// Whether everything that was read through it is proven at its end: nobody can have changed it then.
+    pub fn proves(&self) -> bool {
+        matches!(self, Self::Ahead(_))
     }
 
     /// Several statements without values: schema only.

@@ -31,7 +31,7 @@ pub async fn add(tx: &mut Tx, people: &Value, identities: &Value, now: Millis) -
     if people.as_array().is_some_and(|p| !p.is_empty()) {
         tx.put(ADD, args![people, now]).await?;
     }
-    Ok(expected == 0 || tx.exec(ADD_IDENTITIES, args![identities]).await? == expected)
+    Ok(expected == 0 || tx.touch(ADD_IDENTITIES, args![identities], expected).await? == expected)
 }
 
 const LOCK: &str =

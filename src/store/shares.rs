@@ -76,9 +76,9 @@ pub async fn at_recipient(tx: &mut Tx, connection: &str, people: &Value) -> Resu
 const CLAIM: &str = "INSERT INTO claims (kind, claim, share, at) SELECT value ->> 0, value ->> 1, value ->> 2, $2 FROM json_each(CAST($1 AS TEXT)) WHERE true
   ON CONFLICT (kind, claim) DO NOTHING";
 
-/// Takes unique claims (`[[kind, claim, share], …]`, sorted); answers how many were free.
-pub async fn claim(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<u64> {
-    tx.exec(CLAIM, args![rows.into(), now]).await
+/// Takes so many unique claims (`[[kind, claim, share], …]`, sorted); answers whether all were free.
+pub async fn claim(tx: &mut Tx, rows: impl Into<Arg>, count: u64, now: Millis) -> Result<bool> {
+    Ok(tx.touch(CLAIM, args![rows.into(), now], count).await? == count)
 }
 
 const RELEASE: &str = "DELETE FROM claims WHERE share IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";

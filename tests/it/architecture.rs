@@ -13,6 +13,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("model", &["clock"]),
     ("metrics", &["clock", "errors", "model"]),
     ("kept", &[]),
+    ("alike", &[]),
+    ("turns", &["clock"]),
     // Pure: the same answer to the same question, whenever and wherever it is asked.
     ("mapping", &["clock", "errors", "kept", "model"]),
     ("program", &["clock", "errors", "kept", "model"]),
@@ -39,14 +41,14 @@ const MODULES: &[(&str, &[&str])] = &[
         "intake",
         &[
             "change", "clock", "context", "decide", "entries", "errors", "http", "ledger", "mapping", "metrics", "model", "people",
-            "rules", "shares", "standing", "store", "vault", "points",
+            "rules", "shares", "standing", "store", "turns", "vault", "points",
         ],
     ),
     (
         "delivery",
         &[
             "clock", "context", "decide", "entries", "errors", "http", "ledger", "mapping", "metrics", "model", "people", "rules",
-            "shares", "standing", "store", "vault", "points",
+            "shares", "standing", "store", "turns", "vault", "points",
         ],
     ),
     ("follow", &["change", "clock", "context", "entries", "errors", "http", "mapping", "metrics", "model", "shares", "store"]),
@@ -61,14 +63,13 @@ const MODULES: &[(&str, &[&str])] = &[
     ("publish", &["clock", "config", "errors", "mapping", "program", "rules", "store"]),
     ("sealer", &["clock", "context", "errors", "ledger", "metrics", "store", "points"]),
     ("replicas", &["clock", "context", "errors", "http", "store"]),
-    ("turns", &["clock"]),
     ("service", &["clock"]),
     ("sandbox", &["clock", "errors", "http"]),
     (
         "daemon",
         &[
-            "clock", "config", "context", "errors", "http", "ledger", "metrics", "oauth", "pipeline", "publish", "replicas", "rules",
-            "sealer", "store", "turns", "vault",
+            "alike", "clock", "config", "context", "errors", "http", "ledger", "metrics", "oauth", "pipeline", "publish", "replicas",
+            "rules", "sealer", "store", "turns", "vault",
         ],
     ),
     // Pages take webhooks in and show; they send no lead.

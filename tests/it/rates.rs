@@ -69,7 +69,7 @@ impl Account {
             poll_at_least_every: MINUTE,
             settle_after: MINUTE,
             egress: Egress::allowing("127.0.0.0/8".parse().into_iter().collect()),
-            budgets: connector.manifest().budgets.clone(),
+            budgets: connector.manifest().budgets.clone().into(),
             share_of_budget,
             connector: connector.into(),
         };

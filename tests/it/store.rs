@@ -4,7 +4,7 @@ use leadshare::args;
 use leadshare::errors::Error;
 use leadshare::store::deliveries::{self, Delivery};
 use leadshare::store::dirty::{self, Raise};
-use leadshare::store::{Db, connections, files, leads, people, replicas, shares};
+use leadshare::store::{Db, connections, files, inbox, leads, people, replicas, shares};
 use serde_json::{Value, json};
 
 use super::support::world::{Engine, Folder};
@@ -287,15 +287,15 @@ async fn a_claim_is_given_once_and_released_with_its_share() {
         let (db, _folder) = open(engine).await;
         let mut tx = db.begin().await.unwrap();
         let both = json!([["person_recipient", "p|r", "s1"], ["person_recipient", "q|r", "s1"]]);
-        assert_eq!(shares::claim(&mut tx, &both, 1).await.unwrap(), 2);
+        assert!(shares::claim(&mut tx, &both, 2, 1).await.unwrap());
         tx.commit().await.unwrap();
         let mut tx = db.begin().await.unwrap();
         let second = json!([["person_recipient", "p|r", "s2"], ["person_recipient", "z|r", "s2"]]);
-        assert_eq!(shares::claim(&mut tx, &second, 2).await.unwrap(), 1);
+        assert!(!shares::claim(&mut tx, &second, 2, 2).await.unwrap());
         drop(tx);
         let mut tx = db.begin().await.unwrap();
         shares::release(&mut tx, &json!([["s1"]])).await.unwrap();
-        assert_eq!(shares::claim(&mut tx, &second, 3).await.unwrap(), 2, "what was rolled back is free");
+        assert!(shares::claim(&mut tx, &second, 2, 3).await.unwrap(), "what was rolled back is free");
         tx.commit().await.unwrap();
     }
 }
@@ -446,4 +446,81 @@ async fn a_deadlock_passes() {
     let (first, second) = tokio::join!(one.exec(TOUCH, args!["y"]), other.exec(TOUCH, args!["x"]));
     let broken = first.err().or(second.err());
     assert!(matches!(broken, Some(Error::Passing { .. })), "{broken:?}");
+}
+
+// Breaks when a transaction that was worked out beside the writer is kept though what it read has changed meanwhile, or when it is not
+// done once more then.
+#[tokio::test]
+async fn what_was_read_beside_the_writer_is_proven() {
+    for engine in Engine::BOTH {
+        let (db, _folder) = open(engine).await;
+        raise(&db, &["1", "2"], 10).await;
+        let claimed = claim(&db, "a", 10, 10).await;
+        let (mut tries, mut seen, mut disturbed) = (db.tries(), Vec::new(), false);
+        loop {
+            let mut tx = tries.begin().await.unwrap();
+            let known = people::lock(&mut tx, &json!([["p"]])).await.unwrap().len();
+            seen.push(known);
+            if engine == Engine::Sqlite && !disturbed {
+                let mut other = db.begin().await.unwrap();
+                assert!(people::add(&mut other, &json!([["p", "key"]]), &json!([["h", "p"]]), 20).await.unwrap());
+                other.commit().await.unwrap();
+                disturbed = true;
+            }
+            let done = dirty::finish(&mut tx, "c", "contact", "a", &claimed.iter().collect::<Vec<_>>(), 30).await;
+            if tries.end(tx, done).await.unwrap().is_some() {
+                break;
+            }
+        }
+        assert_eq!(seen, if engine == Engine::Sqlite { vec![0, 1] } else { vec![0] });
+        assert!(dirty::pending(&db).await.unwrap().is_empty());
+    }
+}
+
+// Breaks when half of a transaction beside the writer stays: a claim that somebody else has by then, or a lost lease, takes all of it back.
+#[tokio::test]
+async fn a_try_beside_the_writer_is_kept_whole_or_not_at_all() {
+    let (db, _folder) = open(Engine::Sqlite).await;
+    raise(&db, &["1"], 10).await;
+    let claimed = claim(&db, "a", 10, 10).await;
+    let hints = claimed.iter().collect::<Vec<_>>();
+    let tries = db.tries();
+    let mut tx = tries.ahead().expect("beside the writer");
+    assert!(people::add(&mut tx, &json!([["p", "key"]]), &json!([["h", "p"]]), 20).await.unwrap());
+    assert!(shares::claim(&mut tx, json!([["person_recipient", "p|r", "s"]]), 1, 20).await.unwrap(), "it is hoped to be free");
+    dirty::finish(&mut tx, "c", "contact", "a", &hints, 20).await.unwrap();
+    let mut other = db.begin().await.unwrap();
+    assert!(shares::claim(&mut other, json!([["person_recipient", "p|r", "t"]]), 1, 15).await.unwrap());
+    other.commit().await.unwrap();
+    let Error::Passing { code, .. } = tx.commit().await.unwrap_err() else { panic!("it is to be done once more") };
+    assert_eq!(code, "changed_meanwhile");
+    let people: Vec<(String,)> = db.rows("SELECT id FROM people", args![]).await.unwrap();
+    assert!(people.is_empty(), "nothing of it stays");
+    finish(&db, "a", &hints, 30).await.expect("the hint is still claimed");
+}
+
+// Breaks when a transaction beside the writer answers from before its own writes, as if there were none.
+#[tokio::test]
+async fn its_own_writes_are_not_read_beside_the_writer() {
+    let (db, _folder) = open(Engine::Sqlite).await;
+    let mut tx = db.tries().ahead().expect("beside the writer");
+    assert!(people::add(&mut tx, &json!([["p", "key"]]), &json!([]), 20).await.unwrap());
+    assert!(people::lock(&mut tx, &json!([["p"]])).await.is_err(), "it is done while the writer is held instead");
+    assert!(shares::by_id(&mut tx, &json!([["s"]])).await.unwrap().is_empty(), "other tables can be read");
+}
+
+// Breaks when hints that came while somebody else took in are left where they are.
+#[tokio::test]
+async fn hints_are_taken_in_by_whoever_comes_next() {
+    let (db, _folder) = open(Engine::Sqlite).await;
+    let raising = dirty::Raising::default();
+    let hint = |id: &str| ("c".to_owned(), Raise { object: "contact".into(), remote_id: id.into(), kind: "changed", detail: None });
+    for id in ["1", "2"] {
+        raising.raise(&db, &[hint(id)], 10).await.unwrap();
+        let (one, other) = tokio::join!(inbox::take_in(&db), inbox::take_in(&db));
+        one.and(other).unwrap();
+    }
+    assert_eq!(claim(&db, "a", 10, 10).await.len(), 2);
+    inbox::take_in(&db).await.unwrap();
+    assert_eq!(dirty::pending(&db).await.unwrap(), [("c".to_owned(), 2, 110)]);
 }

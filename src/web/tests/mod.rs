@@ -96,20 +96,20 @@ impl World {
                 base_url: Some(vendor.url.clone()),
                 api_version: "1".into(),
                 tenant: None,
-                app: Some(App {
+                app: Some(Arc::new(App {
                     client_id: "our-app".into(),
                     client_secret: SecretString::from("our-secret"),
                     redirect_uri: format!("{public_url}/oauth/callback"),
                     authorize_url: format!("{}/authorize", vendor.url),
                     token_url: format!("{}/token", vendor.url),
-                }),
+                })),
                 key: None,
                 role: Role::Both,
                 webhook_secrets: if name == "northwind-crm" { vec!["old-secret".into(), "new-secret".into()] } else { vec![] },
                 observe: false,
                 brake_per_hour: 1_000,
                 egress: Egress::allowing(vec!["127.0.0.0/8".parse().expect("a network")]),
-                budgets: vec![],
+                budgets: Arc::new([]),
                 share_of_budget: 100,
                 spool: folder.join("spool"),
             };
