@@ -1,7 +1,6 @@
 //! Leads that were refused or held for what passes: looked at again when it has passed, and not before.
 
 use leadshare::clock::{DAY, HOUR, Millis};
-use leadshare::config::Config;
 use leadshare::demo::cast::{Person, Story};
 use leadshare::errors::Severity;
 use leadshare::model::Waiting;
@@ -65,8 +64,7 @@ async fn restart(world: &mut World, from: &str, to: &str) {
     let text = std::fs::read_to_string(world.stage.config_path()).unwrap();
     assert!(text.contains(from), "{from} is not in the configuration");
     std::fs::write(world.stage.config_path(), text.replacen(from, to, 1)).unwrap();
-    world.config = Config::load(Some(&world.stage.config_path()), std::iter::empty()).unwrap();
-    world.ctx = daemon::build(&world.config, &world.clock).await.unwrap().ctx;
+    world.restart().await;
     world.settle().await;
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,6 +27,8 @@ use leadshare_connectors::sdk::{
     Act, Fault, Fields, Method, OutgoingWebhook, Request, Response, SandboxRecord, SandboxReply, SandboxRequest, Stats,
 };
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::postgres;
@@ -81,14 +84,21 @@ pub struct World {
     pub config: Config,
     pub clock: Clock,
     pub dir: PathBuf,
-    stop: CancellationToken,
+    web: (CancellationToken, JoinHandle<()>),
     _folder: Folder,
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.web.0.cancel();
     }
+}
+
+fn serve(ctx: Arc<Context>, listener: TcpListener, listen: SocketAddr) -> (CancellationToken, JoinHandle<()>) {
+    let stop = CancellationToken::new();
+    let state = WebState { ctx, listen, admin: AdminAuth::Open, summary: summary::summarise(), metrics: None, stopping: stop.clone() };
+    let served = axum::serve(listener, web::router(state).unwrap()).with_graceful_shutdown(stop.clone().cancelled_owned());
+    (stop, tokio::spawn(async move { served.await.unwrap() }))
 }
 
 impl World {
@@ -113,25 +123,25 @@ impl World {
         std::fs::write(stage.config_path(), change("leadshare.toml", &text)).unwrap();
         let config = Config::load(Some(&stage.config_path()), std::iter::empty()).unwrap();
         let built = daemon::build(&config, &clock).await.unwrap();
-        let stop = CancellationToken::new();
-        let state = WebState {
-            ctx: built.ctx.clone(),
-            listen: stage.web,
-            admin: AdminAuth::Open,
-            summary: summary::summarise(),
-            metrics: None,
-            stopping: stop.clone(),
-        };
-        let (router, listener) = (web::router(state).unwrap(), stage.listener.take().unwrap());
-        let served = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-        tokio::spawn(async move { served.await });
-        let world = Self { stage, ctx: built.ctx, signer: built.signer, config, clock, dir, stop, _folder: folder };
+        let listener = stage.listener.take().unwrap();
+        let web = serve(built.ctx.clone(), listener, stage.web);
+        let world = Self { stage, ctx: built.ctx, signer: built.signer, config, clock, dir, web, _folder: folder };
         for (name, line) in &world.ctx.lines {
             if line.app().is_some() {
                 world.connect(name).await;
             }
         }
         world
+    }
+
+    /// Ends the daemon and starts it again with what is in its configuration by now.
+    pub async fn restart(&mut self) {
+        self.web.0.cancel();
+        (&mut self.web.1).await.unwrap();
+        self.config = Config::load(Some(&self.stage.config_path()), std::iter::empty()).unwrap();
+        self.ctx = daemon::build(&self.config, &self.clock).await.unwrap().ctx;
+        let listener = TcpListener::bind(self.stage.web).await.unwrap();
+        self.web = serve(self.ctx.clone(), listener, self.stage.web);
     }
 
     /// A partner goes through the vendor's own pages, as a visitor does.
