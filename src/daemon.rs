@@ -326,10 +326,10 @@ async fn take_turn(ctx: Arc<Context>, name: String) -> bool {
     })
 }
 
-/// Turns take hints in as they begin; what is kept while another one does so is taken in here.
+/// Turns take hints in as they begin; what they do not hear of is taken in here.
 async fn take_in_until(ctx: Arc<Context>, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        if let Err(error) = inbox::take_in(&ctx.db).await {
+        if let Err(error) = inbox::look_through(&ctx.db).await {
             tracing::error!(%error, "hints could not be taken in; tried again");
         }
         tokio::select! {

@@ -65,6 +65,8 @@ pub async fn turn(ctx: &Context, line: &Line) -> Result<bool> {
                 worked |= taken?;
             }
         }
+        // The last of them may have been too many.
+        self::braked(ctx, line).await?;
     }
     if due.out && line.role().receives() {
         worked |= delivery::deliver(ctx, &rules, line, Way::Out).await?;
@@ -152,14 +154,16 @@ async fn keep(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, batc
     let _held = ctx.deciding.acquire().await.map_err(|_| Error::System("the daemon ends".into()))?;
     let mut tries = ctx.db.tries();
     let changes = loop {
-        let sorted = intake::keep::sort(ctx, line, mapping, batch).await?;
         let mut ahead = tries.ahead();
-        let judged = intake::judge::judge(ctx, rules, line, mapping, sorted, ahead.as_mut()).await?;
+        let judged = judge(ctx, rules, line, mapping, batch, ahead.as_mut()).await;
         let mut tx = match ahead {
             Some(tx) => tx,
             None => ctx.db.begin().await?,
         };
-        let done = keep_judged(&mut tx, ctx, rules, line, mapping, batch, judged).await;
+        let done = match judged {
+            Ok(judged) => keep_judged(&mut tx, ctx, rules, line, mapping, batch, judged).await,
+            Err(error) => Err(error),
+        };
         if let Some(changes) = tries.end(tx, done).await? {
             break changes;
         }
@@ -169,6 +173,19 @@ async fn keep(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, batc
         crate::metrics::change(line.connector_name(), change.outcome);
     }
     Ok(())
+}
+
+/// Maps a batch and decides about it. What that stands on is read with `ahead` where there is one.
+async fn judge<'a>(
+    ctx: &Context,
+    rules: &Rules,
+    line: &Line,
+    mapping: &Mapping,
+    batch: &'a intake::read::Batch,
+    ahead: Option<&mut Tx>,
+) -> Result<Judged<'a>> {
+    let sorted = intake::keep::sort(ctx, line, mapping, batch).await?;
+    intake::judge::judge(ctx, rules, line, mapping, sorted, ahead).await
 }
 
 /// The transaction of [`keep`].

@@ -52,7 +52,8 @@ pub async fn move_shares(tx: &mut Tx, ctx: &Context, moved: &[(&Share, Stand)], 
         }
         rounds[*round].push(json!([share.id, to.status.word(), to.progress.word(), to.reason, to.amount, ctx.clock.id(), said_by]));
         *round += 1;
-        crate::metrics::share_step(to.status);
+        let status = to.status;
+        tx.tell(move || crate::metrics::share_step(status));
         if to.status.ended() {
             over.push(json!([share.id]));
         }

@@ -43,7 +43,7 @@ pub(super) async fn finish(
     Ok(())
 }
 
-/// The transaction of [`finish`]. `times` say when writing began and when it ended.
+/// The transaction of [`finish`], with when writing began and when it ended.
 #[expect(clippy::too_many_arguments, reason = "the body of `finish`")]
 async fn keep(
     tx: &mut Tx,
@@ -77,8 +77,7 @@ async fn keep(
         let (asked, delivery) = (&w.prepared.about.share, &w.prepared.delivery);
         let share = fresh.get(&asked.id).unwrap_or(asked);
         let attempt = |outcome: &'static str, code: Option<&str>| {
-            crate::metrics::delivery(line.connector_name(), way.word(), outcome);
-            json!([ctx.clock.id(), share.id, delivery.version, started, took, outcome, code])
+            (outcome, json!([ctx.clock.id(), share.id, delivery.version, started, took, outcome, code]))
         };
         let put_off = |until: Millis, attempts: i64, code: &str| json!([share.id, until, attempts, code, delivery.version]);
         let still_open = overtaking::open_until(w, now, settle_after).filter(|_| way == Way::Out);
@@ -216,7 +215,10 @@ async fn keep(
     deliveries::done(tx, way.word(), lease, &Value::from(done), now).await?;
     deliveries::later(tx, way.word(), lease, &Value::from(later), now).await?;
     deliveries::end(tx, way.word(), &Value::from(ends), now).await?;
+    let (outcomes, attempts): (Vec<&'static str>, Vec<Value>) = attempts.into_iter().unzip();
     deliveries::add_attempts(tx, way.word(), &Value::from(attempts)).await?;
+    let connector = line.connector_name();
+    tx.tell(move || outcomes.into_iter().for_each(|outcome| crate::metrics::delivery(connector, way.word(), outcome)));
     first_delivered(tx, ctx, line, &first, &mut entries).await?;
     move_shares(tx, ctx, &moved, &format!("connection:{}", line.name()), &mut entries).await?;
     tell_sharers(tx, ctx, &moved.iter().map(|(s, _)| *s).collect::<Vec<_>>()).await?;
@@ -304,7 +306,8 @@ pub(super) async fn first_delivered(tx: &mut Tx, ctx: &Context, line: &Line, arr
     for share in arrived {
         let from = stand(share)?;
         if from.status < ShareStatus::Delivered {
-            crate::metrics::delivered_after(line.connector_name(), ctx.clock.now() - share.created_at);
+            let (connector, took) = (line.connector_name(), ctx.clock.now() - share.created_at);
+            tx.tell(move || crate::metrics::delivered_after(connector, took));
             moved.push((*share, Stand { status: ShareStatus::Delivered, ..from }));
         }
     }

@@ -201,8 +201,9 @@ impl Whose {
     }
 
     /// Keeps who is new.
-    async fn add(self, tx: &mut Tx, now: Millis) -> Result<()> {
-        let added = people_store::add(tx, &Value::from(self.new_people), &Value::from(self.new_identities), now).await?;
+    async fn add(&self, tx: &mut Tx, now: Millis) -> Result<()> {
+        let (people, identities) = (Value::from(self.new_people.clone()), Value::from(self.new_identities.clone()));
+        let added = people_store::add(tx, &people, &identities, now).await?;
         if added { Ok(()) } else { Err(again()) }
     }
 }
@@ -345,7 +346,9 @@ impl Judged<'_> {
             if !room(tx, &made).await? {
                 return Err(again());
             }
+            whose.add(tx, now).await?;
         } else {
+            whose.add(tx, now).await?;
             whose.lock(tx).await?;
             let fresh = standing(tx, ctx, rules, line, &incoming).await?;
             let now_running = self::running(tx, &incoming).await?;
@@ -355,7 +358,6 @@ impl Judged<'_> {
                 made = make(ctx, rules, line, &incoming, &whose.keys, stands.clone(), &running).await?;
             }
         }
-        whose.add(tx, now).await?;
         let (mut changes, mut followed) = (made.changes, Again::default());
         let decided: BTreeSet<String> = changes.iter().filter_map(|change| change.lead.clone()).collect();
         for item in &incoming {

@@ -28,7 +28,7 @@ pub struct Tries<'a> {
 }
 
 impl Tries<'_> {
-    /// The transaction, on a try beside the writer: what is read before [`Tries::begin`] is then proven with the rest.
+    /// The transaction, on a try beside the writer, for work that begins before one on the writer would.
     pub fn ahead(&self) -> Option<Tx> {
         match self.db {
             Db::Sqlite { read, write, .. } if self.ahead => Some(Tx::Ahead(Ahead::new(read, write))),
@@ -53,7 +53,11 @@ impl Tries<'_> {
     /// What the work answered, and the store's.
     pub async fn end<T>(&mut self, tx: Tx, done: Result<T>) -> Result<Option<T>> {
         if std::mem::take(&mut self.ahead) {
-            return Ok(if done.is_ok() && tx.commit().await.is_ok() { done.ok() } else { None });
+            let kept = match done {
+                Ok(done) => tx.commit().await.map(|()| done),
+                Err(error) => Err(error),
+            };
+            return Ok(kept.inspect_err(|error| tracing::debug!(%error, "worked out beside the writer in vain: done once more")).ok());
         }
         let done = done?;
         tx.commit().await?;
@@ -67,6 +71,7 @@ pub struct Ahead {
     write: Writer,
     seen: Vec<Asked>,
     put: Vec<Put>,
+    told: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 /// A write, and how many rows it must touch where that is not all the same.
@@ -86,12 +91,12 @@ struct Asked {
 
 impl Ahead {
     pub(super) fn new(read: &Readers, write: &Writer) -> Self {
-        Self { read: read.clone(), write: write.clone(), seen: Vec::new(), put: Vec::new() }
+        Self { read: read.clone(), write: write.clone(), seen: Vec::new(), put: Vec::new(), told: Vec::new() }
     }
 
     /// Reads; `proven` is asked again at the end.
     pub(super) async fn rows<T: Row>(&mut self, sql: &'static str, args: Vec<Arg>, proven: bool) -> Result<Vec<T>> {
-        if self.put.iter().filter_map(|put| written(put.sql)).any(|table| names(sql, table)) {
+        if self.put.iter().any(|put| written(put.sql).is_none_or(|table| names(sql, table))) {
             return Err(Error::System("what was put is not to be read beside the writer".into()));
         }
         let asked = proven.then(|| (sql, T::COLUMNS, args.clone()));
@@ -110,12 +115,18 @@ impl Ahead {
         self.put.push(Put { sql, values, hoped });
     }
 
-    /// Makes it so.
+    /// Does something once it is kept.
+    pub(super) fn tell(&mut self, tell: impl FnOnce() + Send + 'static) {
+        self.told.push(Box::new(tell));
+    }
+
+    /// Makes it so. What was only read is not proven: there is nothing that stands on it.
     ///
     /// # Errors
     /// The store's; [`Error::Passing`] when something of what was read stands no more; nothing was written then.
     pub(super) async fn commit(self) -> Result<()> {
         if self.put.is_empty() {
+            self.told.into_iter().for_each(|tell| tell());
             return Ok(());
         }
         let mut tx = self.write.begin().await?;
@@ -134,7 +145,9 @@ impl Ahead {
                 message: "what this stood on has changed: it is done again".into(),
             });
         }
-        tx.commit().await
+        tx.commit().await?;
+        self.told.into_iter().for_each(|tell| tell());
+        Ok(())
     }
 }
 

@@ -90,14 +90,33 @@ pub async fn take_in(db: &Db) -> Result<()> {
     let Db::Sqlite { inbox, .. } = db else { return Ok(()) };
     let Ok(mut taken) = inbox.taken.try_lock() else { return Ok(()) };
     let kept = inbox.kept.load(Ordering::Acquire);
-    let mut more = *taken != kept;
-    while more {
-        let rows = read_rows::<Row>(&inbox.read, KEPT, args![BATCH]).await?;
-        more = rows.len() as i64 == BATCH;
-        take(db, inbox, rows).await?;
+    if *taken != kept {
+        take_all(db, inbox).await?;
+        *taken = kept;
     }
-    *taken = kept;
     Ok(())
+}
+
+/// The same without asking whether anything was kept: whoever kept it may have been broken off before it said so, for a vendor may hang
+/// up while its hint is being committed.
+///
+/// # Errors
+/// As [`take_in`].
+pub async fn look_through(db: &Db) -> Result<()> {
+    let Db::Sqlite { inbox, .. } = db else { return Ok(()) };
+    let _taken = inbox.taken.lock().await;
+    take_all(db, inbox).await
+}
+
+async fn take_all(db: &Db, inbox: &Inbox) -> Result<()> {
+    loop {
+        let rows = read_rows::<Row>(&inbox.read, KEPT, args![BATCH]).await?;
+        let more = rows.len() as i64 == BATCH;
+        take(db, inbox, rows).await?;
+        if !more {
+            return Ok(());
+        }
+    }
 }
 
 const WAITING: &str = "SELECT connection, COUNT(DISTINCT remote_id), MIN(at) FROM inbox GROUP BY connection";

@@ -394,7 +394,15 @@ impl Tx {
         }
     }
 
-    /// Whether everything that was read through it is proven at its end: nobody can have changed it then.
+    /// Counts something that this transaction keeps: beside the writer once it is kept, for it may be done once more.
+    pub fn tell(&mut self, tell: impl FnOnce() + Send + 'static) {
+        match self {
+            Self::Ahead(tx) => tx.tell(tell),
+            _ => tell(),
+        }
+    }
+
+    /// Whether what was read through it, but for glances, is proven at its end when it writes: nobody can have changed it then.
     pub fn proves(&self) -> bool {
         matches!(self, Self::Ahead(_))
     }
