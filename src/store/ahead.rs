@@ -13,7 +13,8 @@ use super::{Arg, Db, Row, Tx, bound, unfold};
 use crate::errors::{Error, Result};
 
 /// A transaction that may be done twice: on SQLite it is worked out beside the writer, and when that comes to nothing, because what it
-/// read has changed meanwhile or for whatever reason, once more while the writer is held.
+/// read has changed meanwhile or for whatever reason, once more in a transaction on the writer. What is to be counted once goes through
+/// [`Tx::tell`].
 ///
 /// ```text
 /// let done = loop {
