@@ -2,23 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use leadshare_connectors::sdk::{Fields, Item};
+use leadshare_connectors::sdk::{Fields, Item, Op, Output};
 use serde_json::{Value, json};
 
-use super::{About, Prepared};
-use crate::clock::Millis;
+use super::{About, Prepared, Way, put_off};
+use crate::clock::{Millis, SECOND};
 use crate::context::Context;
 use crate::errors::Result;
 use crate::http::line::Line;
+use crate::http::talk::{Ended, NoSink, drive};
 use crate::mapping::{Mapping, StatusBack};
-use crate::model::Lead;
+use crate::model::ConsentClaim;
 use crate::model::agreement::privacy::BackWord;
-use crate::people::{self, Keys};
 use crate::points;
 use crate::rules::Rules;
 use crate::shares::stand;
 use crate::store::deliveries::{self, Delivery};
+use crate::store::dirty::{self, Raise};
 use crate::store::{leads, shares};
+
+/// When news are tried again whose record could not be looked at.
+const LOOK_AGAIN: Millis = 30 * SECOND;
 
 /// Prepares claimed news. What the record already says is done without a request. Second is when it was prepared.
 pub(super) async fn prepare(
@@ -32,6 +36,15 @@ pub(super) async fn prepare(
     if claimed.is_empty() {
         return Ok((Vec::new(), 0));
     }
+    let same_field = mapping.tells_where_people_stop();
+    let said = if same_field { as_they_are(ctx, line, mapping, &claimed).await? } else { Ok(BTreeMap::new()) };
+    let said = match said {
+        Ok(said) => said,
+        Err(until) => {
+            put_off(ctx, Way::Back, lease, &claimed, until, "not_read").await?;
+            return Ok((Vec::new(), 0));
+        }
+    };
     let now = ctx.clock.now();
     let mut tx = ctx.db.begin().await?;
     let ids = Value::from(claimed.iter().map(|d| json!([d.share])).collect::<Vec<_>>());
@@ -47,12 +60,7 @@ pub(super) async fn prepare(
     let known: BTreeMap<String, leads::KnownRecord> =
         leads::records(&mut tx, line.name(), mapping.object(), &remote_ids).await?.into_iter().map(|r| (r.0.clone(), r)).collect();
 
-    let keys = if mapping.tells_where_people_stop() {
-        Keys::load(&mut tx, &ctx.vault, from.values().map(|l| l.person.as_str())).await?
-    } else {
-        Keys::default()
-    };
-    let (mut prepared, mut done, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut prepared, mut done, mut ends, mut wait, mut look) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for delivery in claimed {
         let Some(share) = found.get(&delivery.share) else { continue };
         let Some(lead) = from.get(&share.lead) else { continue };
@@ -74,12 +82,17 @@ pub(super) async fn prepare(
             ..StatusBack::default()
         };
         let mut fields = mapping.status_back(&news);
-        if mapping.tells_where_people_stop()
-            && let Some(data) = &lead.data
-            && let Some(said) = keys.open::<Lead>(&lead.person, people::lead_place(&lead.id), data)?
-        {
-            // A no that stands in the field that news go to must outlast them.
-            said.consent.stops.iter().for_each(|stop| drop(fields.remove(&stop.said_by)));
+        if same_field {
+            let again = Raise { object: mapping.object().to_owned(), remote_id: remote_id.clone(), kind: "changed", detail: None };
+            let Some(said) = said.get(&remote_id) else {
+                // It is not there any more, or it was merged just now.
+                look.push(again);
+                wait.push(json!([share.id, now + LOOK_AGAIN, delivery.attempts, "not_read", delivery.version]));
+                continue;
+            };
+            // A no that stands in the field that news go to must outlast them, and be heard.
+            let stopped = said.stops.iter().filter(|stop| fields.remove(&stop.said_by).is_some()).count();
+            look.extend((stopped > 0).then_some(again));
         }
         let written: Fields = record.and_then(|r| r.5.as_deref()).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         fields.retain(|name, value| written.get(name) != Some(value));
@@ -95,10 +108,9 @@ pub(super) async fn prepare(
     let mut seen = std::collections::BTreeSet::new();
     let (first, rest): (Vec<Prepared>, Vec<Prepared>) =
         prepared.into_iter().partition(|p| p.about.remote_id.as_ref().is_none_or(|id| seen.insert(id.clone())));
-    let wait = Value::from(
-        rest.iter().map(|p| json!([p.delivery.share, now, p.delivery.attempts, Value::Null, p.delivery.version])).collect::<Vec<_>>(),
-    );
-    deliveries::later(&mut tx, "back", lease, &wait, now).await?;
+    wait.extend(rest.iter().map(|p| json!([p.delivery.share, now, p.delivery.attempts, Value::Null, p.delivery.version])));
+    deliveries::later(&mut tx, "back", lease, &Value::from(wait), now).await?;
+    dirty::raise(&mut tx, line.name(), &look, now).await?;
     let done = Value::from(done);
     deliveries::done(&mut tx, "back", lease, &done, now).await?;
     deliveries::settled(&mut tx, "back", &done).await?;
@@ -118,4 +130,28 @@ pub(super) async fn prepare(
     tx.commit().await?;
     points::at("delivery.intended").await;
     Ok((first, now))
+}
+
+/// Reads what the sharer's records say of consent just now, by record: a no that was put into the field that news go to
+/// since the record was last read would be written over. When they could not be read, the time to try again.
+async fn as_they_are(
+    ctx: &Context,
+    line: &Line,
+    mapping: &Mapping,
+    claimed: &[Delivery],
+) -> Result<Result<BTreeMap<String, ConsentClaim>, Millis>> {
+    let ids = Value::from(claimed.iter().map(|d| json!([d.share])).collect::<Vec<_>>());
+    let ids = shares::sources(&ctx.db, line.name(), mapping.object(), &ids).await?;
+    let op = Op::Fetch { object: mapping.object().to_owned(), ids, fields: mapping.consent_fields() };
+    let later = ctx.clock.now() + LOOK_AGAIN;
+    let Ok(talk) = line.connector().open(&op, &line.account(), None) else { return Ok(Err(later)) };
+    Ok(match drive(&ctx.transport, line, &ctx.clock, talk, super::terms(claimed), &mut NoSink).await? {
+        Ended::Done(Output::Records(records)) => Ok(records.into_iter().map(|r| (r.id, mapping.consent(&r.fields))).collect()),
+        Ended::Wait(until) | Ended::Rest(until, _) => Err(until.max(later)),
+        Ended::NeedsPerson { code, message } => {
+            ctx.needs_person(line, &code, &message).await?;
+            Err(later)
+        }
+        Ended::Done(_) | Ended::Passing(_) => Err(later),
+    })
 }

@@ -254,6 +254,15 @@ pub async fn aliases(tx: &mut Tx, connection: &str, object: &str, ids: &Value) -
     tx.rows(ALIASES, args![connection, object, ids.clone()]).await
 }
 
+const SOURCES: &str = "SELECT DISTINCT COALESCE(remote_aliases.new_id, leads.remote_id) FROM shares JOIN leads ON leads.id = shares.lead
+  LEFT JOIN remote_aliases ON remote_aliases.connection = $1 AND remote_aliases.object = $2 AND remote_aliases.old_id = leads.remote_id
+  WHERE shares.id IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT)))";
+
+/// The sharers' records that these shares (`[[share], …]`) are of, or that stand for them since they were merged.
+pub async fn sources(db: &Db, connection: &str, object: &str, ids: &Value) -> Result<Vec<String>> {
+    Ok(db.rows::<(String,)>(SOURCES, args![connection, object, ids]).await?.into_iter().map(|(id,)| id).collect())
+}
+
 const FOLLOWED: &str = "SELECT shares.id, remote_people.remote_id FROM shares
   JOIN remote_people ON remote_people.connection = shares.connection AND remote_people.person = shares.person
   WHERE shares.connection = $1 AND shares.id > $4 AND shares.status IN ('delivered', 'acknowledged', 'accepted') AND shares.progress NOT IN ('won', 'lost')
