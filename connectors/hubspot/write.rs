@@ -4,7 +4,7 @@
 //! makes one record. What one batch may not hold twice (a marker, an id, an email) is spread over
 //! several batches. A refused batch is narrowed: named culprits leave it, else it is halved.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use serde_json::{Value, json};
 
@@ -118,10 +118,11 @@ impl Write {
         let started = body.get("startedAt").and_then(Value::as_str).and_then(api::millis);
         let (results, errors) = (api::list(body, "results"), api::list(body, "errors"));
         let alone = group.len() == 1;
+        let named = self.by_name(results);
         let mut unclear = Vec::new();
         for index in group {
-            let result =
-                results.iter().find(|r| self.is_result(index, r)).or_else(|| results.first().filter(|_| alone && errors.is_empty()));
+            let result = self.names(index).iter().find_map(|name| named.get(name).copied());
+            let result = result.or_else(|| results.first().filter(|_| alone && errors.is_empty()));
             if let Some(result) = result {
                 let written = self.written(index, result, started);
                 self.settle(index, written);
@@ -140,18 +141,29 @@ impl Write {
         }
     }
 
-    fn is_result(&self, index: usize, result: &Value) -> bool {
-        let trace = result.get("objectWriteTraceId").and_then(Value::as_str);
-        if trace == Some(self.items[index].key().as_str()) {
-            return true;
-        }
-        match &self.items[index] {
-            Item::Create { marker, .. } => {
-                let held = result.get("properties").and_then(|p| p.get(&self.marker_field)).and_then(Value::as_str);
-                held.is_some_and(|held| held.eq_ignore_ascii_case(marker))
+    /// What may tell that a result is an item's, surest first.
+    fn names(&self, index: usize) -> [Name; 2] {
+        let item = &self.items[index];
+        let own = match item {
+            Item::Create { marker, .. } => Name::Marker(marker.to_ascii_lowercase()),
+            Item::Update { id, .. } => Name::Id(id.clone()),
+        };
+        [Name::Trace(item.key().clone()), own]
+    }
+
+    /// Results by everything that may tell whose they are.
+    fn by_name<'v>(&self, results: &'v [Value]) -> HashMap<Name, &'v Value> {
+        let mut named = HashMap::with_capacity(results.len() * 3);
+        for result in results {
+            let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+            let marker = text(result.get("properties").and_then(|p| p.get(&self.marker_field)));
+            let ids = api::id_of(result).into_iter().chain(api::merged_ids(result)).map(Name::Id);
+            let marker = marker.map(|marker| Name::Marker(marker.to_ascii_lowercase()));
+            for name in text(result.get("objectWriteTraceId")).map(Name::Trace).into_iter().chain(marker).chain(ids) {
+                named.entry(name).or_insert(result);
             }
-            Item::Update { id, .. } => api::id_of(result).as_ref() == Some(id) || api::merged_ids(result).contains(id),
         }
+        named
     }
 
     fn is_named(&self, index: usize, problem: &Problem) -> bool {
@@ -245,9 +257,10 @@ impl Talk for Write {
     }
 }
 
-/// What one batch may name only once.
+/// What an item or a result is known by. One batch may name a marker, an id and an e-mail only once.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Name {
+    Trace(ItemKey),
     Marker(String),
     Id(String),
     Email(String),

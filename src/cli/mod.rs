@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use tokio::runtime::{Builder, Handle};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -175,14 +176,17 @@ pub fn main() -> ExitCode {
         let options = Options { leads: usize::from(leads), days: u32::from(days), loud };
         return ended(simulate::simulate(seed, seeds, until_broken, options, cli.json));
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
+    // Work computes for milliseconds at a stretch: the network is looked at after a few of them, not after the usual 61. And the web has
+    // a thread of its own: however much is worked on, somebody waits for its answer.
+    let runtime = Builder::new_multi_thread().enable_all().event_interval(8).build();
+    let web = Builder::new_multi_thread().worker_threads(1).thread_name("leadshare-web").enable_all().build();
+    match (runtime, web) {
+        (Ok(runtime), Ok(web)) => ended(runtime.block_on(dispatch(cli, web.handle()))),
+        (Err(error), _) | (_, Err(error)) => {
             eprintln!("error: the runtime does not start: {error}");
-            return ExitCode::from(1);
+            ExitCode::from(1)
         }
-    };
-    ended(runtime.block_on(dispatch(cli)))
+    }
 }
 
 fn ended(all_was_well: Result<bool>) -> ExitCode {
@@ -197,10 +201,10 @@ fn ended(all_was_well: Result<bool>) -> ExitCode {
 }
 
 /// Answers whether all was well.
-async fn dispatch(cli: Cli) -> Result<bool> {
+async fn dispatch(cli: Cli, web: &Handle) -> Result<bool> {
     let (path, json) = (cli.config, cli.json);
     match cli.command {
-        Command::Run => run::run(load(&path)?, &path).await,
+        Command::Run => run::run(load(&path)?, &path, web).await,
         Command::Demo { once, leads, data } => demo::demo(once, leads as usize, data, json).await,
         Command::Check { connections } => check::check(&path, connections, json).await,
         Command::Connect { partner, hours } => connect::connect(&load(&path)?, &partner, hours, json).await,

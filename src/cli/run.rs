@@ -6,6 +6,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use notify::Watcher;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -17,8 +19,8 @@ use crate::publish::Places;
 use crate::web::{self, WebState, auth::AdminAuth};
 use crate::{daemon, mapping, metrics, service, summary, telemetry};
 
-/// Runs until SIGTERM or SIGINT.
-pub async fn run(config: Config, path: &Path) -> Result<bool> {
+/// Runs until SIGTERM or SIGINT, with the web on a runtime that outlives it.
+pub async fn run(config: Config, path: &Path, on: &Handle) -> Result<bool> {
     telemetry::init(&config.log)?;
     let page = metrics::Page::install()?;
     let clock = Clock::system();
@@ -33,9 +35,9 @@ pub async fn run(config: Config, path: &Path) -> Result<bool> {
     }
     let daemon::Built { ctx, signer, .. } = built;
     let stop = CancellationToken::new();
-    let listener = tokio::net::TcpListener::bind(config.server.listen).await;
-    let listener = listener.map_err(|e| Error::System(format!("{} cannot be listened on: {e}", config.server.listen)))?;
-    let mut web = tokio::spawn(serve(listener, &config, &ctx, &page, &stop)?);
+    let no_address = |error: &dyn std::fmt::Display| Error::System(format!("{} cannot be listened on: {error}", config.server.listen));
+    let listener = on.spawn(TcpListener::bind(config.server.listen)).await.map_err(|e| no_address(&e))?.map_err(|e| no_address(&e))?;
+    let mut web = on.spawn(serve(listener, &config, &ctx, &page, &stop)?);
     let name = format!("{} {}", rustix::system::uname().nodename().to_string_lossy(), config.server.listen);
     let mut work = tokio::spawn(daemon::work(ctx.clone(), signer, name, stop.clone()));
     let disk = tokio::spawn(daemon::watch_disk(ctx.clone(), config.store.data_dir.clone(), config.limits.free_disk_mb, stop.clone()));
@@ -85,7 +87,7 @@ pub async fn run(config: Config, path: &Path) -> Result<bool> {
 }
 
 fn serve(
-    listener: tokio::net::TcpListener,
+    listener: TcpListener,
     config: &Config,
     ctx: &Arc<Context>,
     page: &metrics::Page,

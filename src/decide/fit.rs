@@ -18,7 +18,7 @@ pub fn eligible(case: &Case<'_>, out: &mut Findings) {
             out.fail(
                 Gate::Eligible,
                 "eligible.not_fulfilled",
-                &format!("2 qualification.all.{name}"),
+                format!("2 qualification.all.{name}"),
                 format!("`{name}` is not what the agreement asks for"),
             );
         }
@@ -28,7 +28,7 @@ pub fn eligible(case: &Case<'_>, out: &mut Findings) {
             out.fail(
                 Gate::Eligible,
                 "eligible.excluded",
-                &format!("2 qualification.none.{name}"),
+                format!("2 qualification.none.{name}"),
                 format!("`{name}` is what the agreement excludes"),
             );
         }
@@ -47,7 +47,7 @@ pub fn eligible(case: &Case<'_>, out: &mut Findings) {
     let serves = |name: &String| place::contains(name, lead.text("country"), lead.text("state"));
     if !territory.is_empty() && !territory.iter().any(serves) {
         let text = "the company is outside the recipient's territory";
-        out.fail(Gate::Eligible, "eligible.territory", &format!("partner {} territory", case.entry.recipient()), text);
+        out.fail(Gate::Eligible, "eligible.territory", format!("partner {} territory", case.entry.recipient()), text);
     }
     out.pass_unless_failed(Gate::Eligible, "it is what the agreement counts as a lead");
 }
@@ -212,7 +212,7 @@ fn full(case: &Case<'_>) -> Option<(&'static str, String, String)> {
 /// Gate 10: the recipient has room, under this agreement and over all.
 pub fn capacity(case: &Case<'_>, out: &mut Findings) {
     match full(case) {
-        Some((code, clause, text)) => out.fail(Gate::Capacity, code, &clause, text),
+        Some((code, clause, text)) => out.fail(Gate::Capacity, code, clause, text),
         None => out.pass(Gate::Capacity, "capacity.ok", "operations.capacity", "the recipient has room"),
     }
 }

@@ -1,5 +1,6 @@
 //! The gates, in order. Each writes what it found; none stops the others.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::consent::{self, Permitted, reachable};
@@ -58,19 +59,22 @@ impl<'a> Case<'a> {
     }
 }
 
+/// What a finding says: mostly always the same.
+type Words = Cow<'static, str>;
+
 /// What the gates found.
 #[derive(Debug, Default)]
 pub struct Findings(Vec<Finding>);
 
 impl Findings {
     /// The candidate may go on.
-    pub fn pass(&mut self, gate: Gate, code: &str, clause: &str, text: impl Into<String>) {
-        self.0.push(Finding { gate, passed: true, code: code.to_owned(), clause: clause.to_owned(), text: text.into() });
+    pub fn pass(&mut self, gate: Gate, code: impl Into<Words>, clause: impl Into<Words>, text: impl Into<Words>) {
+        self.0.push(Finding { gate, passed: true, code: code.into(), clause: clause.into(), text: text.into() });
     }
 
     /// The candidate is out.
-    pub fn fail(&mut self, gate: Gate, code: &str, clause: &str, text: impl Into<String>) {
-        self.0.push(Finding { gate, passed: false, code: code.to_owned(), clause: clause.to_owned(), text: text.into() });
+    pub fn fail(&mut self, gate: Gate, code: impl Into<Words>, clause: impl Into<Words>, text: impl Into<Words>) {
+        self.0.push(Finding { gate, passed: false, code: code.into(), clause: clause.into(), text: text.into() });
     }
 
     /// Whether a gate has said no.
@@ -79,9 +83,9 @@ impl Findings {
     }
 
     /// Notes that a gate had nothing against the candidate.
-    pub fn pass_unless_failed(&mut self, gate: Gate, text: impl Into<String>) {
+    pub fn pass_unless_failed(&mut self, gate: Gate, text: impl Into<Words>) {
         if !self.0.iter().any(|f| f.gate == gate && !f.passed) {
-            self.pass(gate, &format!("{}.ok", gate.word()), "", text);
+            self.pass(gate, format!("{}.ok", gate.word()), "", text);
         }
     }
 }
@@ -104,7 +108,7 @@ pub fn run(case: &Case<'_>) -> Judged {
     transfer(case, &mut findings);
     if own_share(case.facts).is_some_and(ExistingShare::has_arrived) {
         for gate in [Gate::Duplicate, Gate::Eligible, Gate::Fresh, Gate::Exclusivity, Gate::Capacity, Gate::Standing] {
-            findings.pass(gate, &format!("{}.settled", gate.word()), "", "settled when the lead was given");
+            findings.pass(gate, format!("{}.settled", gate.word()), "", "settled when the lead was given");
         }
     } else {
         duplicate(case, &mut findings);
@@ -177,7 +181,7 @@ fn suppressed(case: &Case<'_>, out: &mut Findings) {
                 RefusedKind::FreeText => "the lead holds free text",
                 RefusedKind::PlaceUnknown => "nobody knows where the person is",
             };
-            out.fail(Gate::Suppressed, &format!("refused.{}", kind.word()), "3 privacy.refuse", what);
+            out.fail(Gate::Suppressed, format!("refused.{}", kind.word()), "3 privacy.refuse", what);
         }
     }
     out.pass_unless_failed(Gate::Suppressed, "neither suppressed nor of a refused kind");

@@ -62,7 +62,7 @@ pub fn decide(inputs: &Inputs<'_>) -> Decision {
 pub fn recheck(inputs: &Inputs<'_>, agreement: &str, terms: &str) -> Verdict {
     let Some(entry) = inputs.program.agreements.get(agreement).filter(|e| e.source() == inputs.facts.source) else {
         let text = "the agreement is not in the program any more".to_owned();
-        let finding = Finding { gate: Gate::Agreement, passed: false, code: "agreement.gone".to_owned(), clause: String::new(), text };
+        let finding = Finding { gate: Gate::Agreement, passed: false, code: "agreement.gone".into(), clause: "".into(), text: text.into() };
         return Verdict {
             recipient: String::new(),
             agreement: agreement.to_owned(),
@@ -82,8 +82,13 @@ pub fn recheck(inputs: &Inputs<'_>, agreement: &str, terms: &str) -> Verdict {
     if entry.terms != terms && !own.is_some_and(ExistingShare::has_arrived) {
         let at = verdict.findings.iter().position(|f| f.gate > Gate::Agreement).unwrap_or(verdict.findings.len());
         let text = "the terms have changed since this share was decided: decide again".to_owned();
-        let finding =
-            Finding { gate: Gate::Agreement, passed: false, code: "agreement.changed".to_owned(), clause: "10 signing".to_owned(), text };
+        let finding = Finding {
+            gate: Gate::Agreement,
+            passed: false,
+            code: "agreement.changed".into(),
+            clause: "10 signing".into(),
+            text: text.into(),
+        };
         verdict.findings.insert(at, finding);
         close(&mut verdict);
     }

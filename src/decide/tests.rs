@@ -104,5 +104,5 @@ fn verdict(program: &Program, facts: &Facts) -> Verdict {
 
 /// The code of the finding that stopped the only candidate; `ok` when nothing did.
 fn stopped(program: &Program, facts: &Facts) -> String {
-    verdict(program, facts).first_failure().map_or_else(|| "ok".to_owned(), |f| f.code.clone())
+    verdict(program, facts).first_failure().map_or_else(|| "ok".to_owned(), |f| f.code.to_string())
 }

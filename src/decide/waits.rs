@@ -49,7 +49,7 @@ pub fn waits(inputs: &Inputs<'_>, verdicts: &[Verdict]) -> BTreeSet<Wait> {
 /// What a finding that stopped a candidate waits for; `None` when it does not pass by itself.
 fn passing(inputs: &Inputs<'_>, verdict: &Verdict, finding: &Finding) -> Option<Wait> {
     let agreement = || verdict.agreement.clone();
-    match (finding.gate, finding.code.as_str()) {
+    match (finding.gate, &*finding.code) {
         (Gate::Transfer, _) => Some(Wait::Edit(agreement(), verdict.version.clone())),
         (Gate::Capacity, "capacity.day") => Some(Wait::Room(Cap::Day, agreement())),
         (Gate::Capacity, "capacity.month") => Some(Wait::Room(Cap::Month, agreement())),

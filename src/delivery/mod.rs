@@ -33,7 +33,7 @@ pub use sweep::sweep;
 const LEASE: Millis = 2 * MINUTE;
 /// A write starts within this time after its gates were checked, or starts over.
 const GATES_HOLD: Millis = 5 * SECOND;
-/// Writing requests of one batch that are under way at the same time: they share the transactions before and after.
+/// Batches of one connection that are under way at the same time: while one waits for its vendor or the store, another is prepared.
 const AT_ONCE: usize = 3;
 
 /// Which way.
@@ -141,16 +141,57 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
     } else {
         None
     };
+    let hold = Terms { ahead: ahead.as_ref(), ..terms };
+    let batches = match way {
+        Way::Out => apart(clear, line.manifest().write.batch),
+        // Two shares of one lead write into one record.
+        Way::Back => vec![clear],
+    };
+    let carried = batches.into_iter().map(|batch| Box::pin(carry(ctx, rules, line, way, mapping, &lease, batch, hold)));
+    for carried in ctx.transport.together(carried).await {
+        carried?;
+    }
+    Ok(true)
+}
+
+/// Splits what was claimed into batches that need not know of each other: what is about one person is in one of them.
+fn apart(claimed: Vec<Delivery>, size: usize) -> Vec<Vec<Delivery>> {
+    let mut people = BTreeMap::<String, Vec<Delivery>>::new();
+    for delivery in claimed {
+        people.entry(delivery.person.clone()).or_default().push(delivery);
+    }
+    let mut batches: Vec<Vec<Delivery>> = Vec::new();
+    for mut of_one in people.into_values() {
+        match batches.last_mut().filter(|batch| batch.len() + of_one.len() <= size) {
+            Some(batch) => batch.append(&mut of_one),
+            None => batches.push(of_one),
+        }
+    }
+    batches
+}
+
+/// Prepares a batch, sends it and keeps what became of it.
+#[expect(clippy::too_many_arguments, reason = "a part of `deliver`, for several batches at a time")]
+async fn carry(
+    ctx: &Context,
+    rules: &Rules,
+    line: &Line,
+    way: Way,
+    mapping: &Mapping,
+    lease: &str,
+    batch: Vec<Delivery>,
+    terms: Terms<'_>,
+) -> Result<()> {
     let (prepared, checked) = match way {
         Way::Out => {
-            let (prepared, unsettled, checked) = out::prepare(ctx, rules, line, mapping, &lease, clear).await?;
-            settle(ctx, line, mapping, &lease, unsettled).await?;
+            let (prepared, unsettled, checked) = out::prepare(ctx, rules, line, mapping, lease, batch).await?;
+            settle(ctx, line, mapping, lease, unsettled).await?;
             (prepared, checked)
         }
-        Way::Back => back::prepare(ctx, rules, line, mapping, &lease, clear).await?,
+        Way::Back => back::prepare(ctx, rules, line, mapping, lease, batch).await?,
     };
     if prepared.is_empty() {
-        return Ok(true);
+        return Ok(());
     }
     points::at("delivery.sending").await;
     let started = ctx.clock.now();
@@ -159,11 +200,10 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
         marker_field: mapping.marker_field(line.manifest()).to_owned(),
         items: items.iter().map(|p| p.item.clone()).collect(),
     };
-    let hold = Terms { deadline: Some(checked + GATES_HOLD), ahead: ahead.as_ref(), ..terms };
+    let hold = Terms { deadline: Some(checked + GATES_HOLD), ..terms };
     let written = talk_all(ctx, line, prepared, line.manifest().write.batch, ask, hold).await?;
     points::at("delivery.sent").await;
-    finish::finish(ctx, line, way, mapping, &lease, started, written).await?;
-    Ok(true)
+    finish::finish(ctx, line, way, mapping, lease, started, written).await
 }
 
 /// Puts deliveries off that nothing was done with; no try is burnt.
@@ -274,4 +314,37 @@ async fn talk(ctx: &Context, line: &Line, op: &Op, terms: Terms<'_>) -> Result<(
         }
     };
     Ok((sink, stopped))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivery(share: &str, person: &str) -> Delivery {
+        Delivery {
+            lane: 1,
+            share: share.into(),
+            person: person.into(),
+            way: "out".into(),
+            version: 1,
+            done_version: 0,
+            attempts: 0,
+            claims: 1,
+            intent: None,
+            sent_at: None,
+            creates: false,
+            body: None,
+            fields: Vec::new(),
+        }
+    }
+
+    // Breaks when two batches write about one person at the same time, or one is longer than the vendor takes.
+    #[test]
+    fn what_is_about_one_person_is_in_one_batch() {
+        let claimed = [("1", "ann"), ("2", "bob"), ("3", "cem"), ("4", "ann"), ("5", "dan")].map(|(share, person)| delivery(share, person));
+        let batches = apart(claimed.into(), 3);
+        let shares: Vec<Vec<&str>> = batches.iter().map(|batch| batch.iter().map(|d| d.share.as_str()).collect()).collect();
+        assert_eq!(shares, [vec!["1", "4", "2"], vec!["3", "5"]]);
+        assert!(apart(Vec::new(), 3).is_empty());
+    }
 }

@@ -187,7 +187,7 @@ async fn check(
                 continue;
             }
             if from.status >= ShareStatus::Delivered {
-                let reason = verdict.first_failure().map_or("gate", |f| f.code.as_str()).to_owned();
+                let reason = verdict.first_failure().map_or("gate", |f| &*f.code).to_owned();
                 moved.push((share, recall(&reason)));
                 match take_back(ctx, tx, mapping, &loaded.keys, share, &delivery, remote, &from).await? {
                     Some(item) => ready.add(ctx, line, delivery, share, remote, item),
@@ -206,7 +206,7 @@ async fn check(
                 unsettled.push(delivery);
                 continue;
             }
-            let reason = verdict.first_failure().map_or("agreement.gone", |f| f.code.as_str()).to_owned();
+            let reason = verdict.first_failure().map_or("agreement.gone", |f| &*f.code).to_owned();
             moved.push((share, recall(&reason)));
             if !verdict.takes_back() {
                 // Nobody said no: what is in force now may let it go after all.

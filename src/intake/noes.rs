@@ -58,7 +58,7 @@ impl<'a> Again<'a> {
             self.want(share, Lane::Status);
             return Ok(None);
         }
-        let reason = verdict.first_failure().map_or("gate", |f| f.code.as_str());
+        let reason = verdict.first_failure().map_or("gate", |f| &*f.code);
         self.take_back(share, reason)?;
         Ok(Some((verdict.outcome.change(), format!("taken back: {reason}"))))
     }

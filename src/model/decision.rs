@@ -1,5 +1,6 @@
 //! Decisions: what they are made from, and what they say about every candidate.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -197,7 +198,7 @@ impl Verdict {
     /// ended leaves what was given where it is; it is only not kept up any more.
     pub fn takes_back(&self) -> bool {
         const STOPPED: [&str; 5] = ["consent.withdrawn", "consent.nobody", "consent.not_chosen", "consent.channel_stopped", "consent.gpc"];
-        self.findings.iter().any(|f| !f.passed && (f.gate == Gate::Suppressed || STOPPED.contains(&f.code.as_str())))
+        self.findings.iter().any(|f| !f.passed && (f.gate == Gate::Suppressed || STOPPED.contains(&&*f.code)))
     }
 
     /// The finding that stopped it.
@@ -322,9 +323,9 @@ pub struct Finding {
     /// Whether it lets the candidate pass.
     pub passed: bool,
     /// Stable code, such as `consent.not_chosen`.
-    pub code: String,
+    pub code: Cow<'static, str>,
     /// The clause that says so, such as `3 privacy.basis`; empty when no clause does.
-    pub clause: String,
+    pub clause: Cow<'static, str>,
     /// In plain words, without personal data.
-    pub text: String,
+    pub text: Cow<'static, str>,
 }

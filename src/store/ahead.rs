@@ -4,8 +4,6 @@
 
 use std::fmt::Write;
 
-use sqlx::AssertSqlSafe;
-
 use super::dialect;
 use super::readers::Readers;
 use super::writer::Writer;
@@ -82,7 +80,7 @@ struct Put {
     hoped: Option<u64>,
 }
 
-/// A query with what it answered.
+/// A query with what proves that its answer stands.
 struct Asked {
     sql: &'static str,
     columns: usize,
@@ -100,15 +98,20 @@ impl Ahead {
         if self.put.iter().any(|put| written(put.sql).is_none_or(|table| names(sql, table))) {
             return Err(Error::System("what was put is not to be read beside the writer".into()));
         }
-        let asked = proven.then(|| (sql, T::COLUMNS, args.clone()));
+        let columns = T::COLUMNS;
         let mut reader = self.read.take().await?;
-        let folded: (String,) = bound!(sqlx::query_as(dialect::sqlite_rows(sql, T::COLUMNS)), args).fetch_one(reader.connection()?).await?;
-        reader.ended();
-        let rows = unfold(&folded)?;
-        if let Some((sql, columns, values)) = asked {
-            self.seen.push(Asked { sql, columns, values, answer: folded.0 });
+        if !proven {
+            let folded: (String,) =
+                bound!(sqlx::query_as(dialect::sqlite_rows(sql, columns)), args).fetch_one(reader.connection()?).await?;
+            reader.ended();
+            return unfold(&folded.0);
         }
-        Ok(rows)
+        let values = args.clone();
+        let asked = bound!(sqlx::query_as(dialect::sqlite_rows_and_proof(sql, columns)), args);
+        let (folded, answer): (String, String) = asked.fetch_one(reader.connection()?).await?;
+        reader.ended();
+        self.seen.push(Asked { sql, columns, values, answer });
+        unfold(&folded)
     }
 
     /// Gathers a write that touches as many rows as is hoped.
@@ -130,7 +133,6 @@ impl Ahead {
             self.told.into_iter().for_each(|tell| tell());
             return Ok(());
         }
-        let mut tx = self.write.begin().await?;
         let (mut text, mut args) = prove(self.seen);
         for Put { sql, values, hoped } in self.put {
             let _ = writeln!(text, "{};", dialect::counted_on(dialect::sqlite(sql), args.len()));
@@ -139,14 +141,7 @@ impl Ahead {
                 let _ = writeln!(text, "SELECT changes() = {hoped};");
             }
         }
-        let proven: Vec<(bool,)> = bound!(sqlx::query_as(AssertSqlSafe(text)), args).fetch_all(tx.connection()?).await?;
-        if proven.contains(&(false,)) {
-            return Err(Error::Passing {
-                code: "changed_meanwhile".into(),
-                message: "what this stood on has changed: it is done again".into(),
-            });
-        }
-        tx.commit().await?;
+        self.write.keep(text, args).await?;
         self.told.into_iter().for_each(|tell| tell());
         Ok(())
     }
@@ -171,7 +166,7 @@ fn is_word(c: char) -> bool {
 fn prove(seen: Vec<Asked>) -> (String, Vec<Arg>) {
     let (mut text, mut args) = (String::from("SELECT true"), Vec::new());
     for Asked { sql, columns, values, answer } in seen {
-        let asked = dialect::counted_on(dialect::sqlite_rows(sql, columns), args.len());
+        let asked = dialect::counted_on(dialect::sqlite_proof(sql, columns), args.len());
         args.extend(values);
         args.push(Arg::Text(answer));
         let _ = write!(text, " AND ({asked}) = ${}", args.len());

@@ -27,7 +27,7 @@ const PAUSE: &str = "INSERT INTO budgets (connection, budget, spent, version, bl
 
 /// Keeps that a budget, or with `*` all of them, is not to be touched until then.
 pub async fn pause(db: &Db, connection: &str, budget: &str, until: Millis) -> Result<()> {
-    db.exec(PAUSE, args![connection, budget, until]).await.map(|_| ())
+    db.put(PAUSE, args![connection, budget, until]).await
 }
 
 /// Any budget: connection, name, what was spent, paused until.

@@ -44,7 +44,7 @@ const ADD: &str = "INSERT INTO connections (name, partner, connector, state, sco
 
 /// Makes sure that a configured connection has a row.
 pub async fn ensure(db: &Db, name: &str, partner: &str, connector: &str, now: Millis) -> Result<()> {
-    db.exec(ADD, args![name, partner, connector, now]).await.map(|_| ())
+    db.put(ADD, args![name, partner, connector, now]).await
 }
 
 const ALL: &str = "SELECT name, partner, connector, state, state_reason, base_url, external_id, scopes, share_from, clock_offset
@@ -153,7 +153,7 @@ const ADD_LINK: &str = "INSERT INTO connect_links (token_hash, connection, expir
 
 /// Keeps a connect link, by the hash of its token.
 pub async fn add_link(db: &Db, token_hash: &str, connection: &str, expires_at: Millis) -> Result<()> {
-    db.exec(ADD_LINK, args![token_hash, connection, expires_at]).await.map(|_| ())
+    db.put(ADD_LINK, args![token_hash, connection, expires_at]).await
 }
 
 const LINK: &str = "SELECT connection FROM connect_links WHERE token_hash = $1 AND expires_at > $2";
@@ -167,7 +167,7 @@ const DROP_LINK: &str = "DELETE FROM connect_links WHERE token_hash = $1 OR expi
 
 /// Ends a link, and all that ran out.
 pub async fn drop_link(db: &Db, token_hash: &str, now: Millis) -> Result<()> {
-    db.exec(DROP_LINK, args![token_hash, now]).await.map(|_| ())
+    db.put(DROP_LINK, args![token_hash, now]).await
 }
 
 const ADD_STATE: &str = "INSERT INTO oauth_states (state_hash, connection, link_hash, verifier, expires_at) VALUES ($1, $2, $3, $4, $5)";
@@ -181,7 +181,7 @@ pub async fn add_oauth_state(
     verifier: &str,
     expires_at: Millis,
 ) -> Result<()> {
-    db.exec(ADD_STATE, args![state_hash, connection, link_hash, verifier, expires_at]).await.map(|_| ())
+    db.put(ADD_STATE, args![state_hash, connection, link_hash, verifier, expires_at]).await
 }
 
 const TAKE_STATE: &str = "DELETE FROM oauth_states WHERE state_hash = $1 RETURNING connection, link_hash, verifier, expires_at";
@@ -249,12 +249,12 @@ const SET_SETTING: &str = "INSERT INTO settings (name, value) VALUES ($1, $2) ON
 
 /// Keeps a setting.
 pub async fn set_setting(db: &Db, name: &str, value: &str) -> Result<()> {
-    db.exec(SET_SETTING, args![name, value]).await.map(|_| ())
+    db.put(SET_SETTING, args![name, value]).await
 }
 
 const DROP_SETTING: &str = "DELETE FROM settings WHERE name = $1";
 
 /// Forgets a setting.
 pub async fn drop_setting(db: &Db, name: &str) -> Result<()> {
-    db.exec(DROP_SETTING, args![name]).await.map(|_| ())
+    db.put(DROP_SETTING, args![name]).await
 }

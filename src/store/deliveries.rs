@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Arg, Db, Tx};
 use crate::args;
 use crate::clock::Millis;
-use crate::errors::Result;
+use crate::errors::{Error, Result};
 
 /// Which work goes first. The number is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Delivery {
     pub lane: i64,
     /// The share.
     pub share: String,
+    /// The person that it is of.
+    pub person: String,
     /// `out` or `back`.
     pub way: String,
     /// The version that is wanted.
@@ -81,9 +83,45 @@ const PICK: &str = "SELECT share, wanted_version, done_version, attempts, claims
   WHERE connection = $1 AND way = $2 AND lane = $4 AND state = 'open' AND wanted_version > done_version AND due <= $3 AND lease_until <= $3
   ORDER BY due LIMIT $5 {skip_locked}";
 const CLAIM: &str = "UPDATE deliveries SET lease = $3, lease_until = $4, due = $4, claims = claims + 1
-  WHERE way = $2 AND share IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
-type Intent = (String, String, i64, i64, Option<String>, Option<String>);
-const INTENTS: &str = "SELECT share, state, sent_at, creates, body, fields FROM intents WHERE way = $1 AND share IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
+  WHERE way = $2 AND share IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))
+    AND (share, wanted_version) IN (SELECT value ->> 0, CAST(value ->> 1 AS BIGINT) FROM json_each(CAST($1 AS TEXT)))
+    AND state = 'open' AND wanted_version > done_version AND due <= $5 AND lease_until <= $5";
+type About = (String, String, Option<String>, Option<i64>, Option<i64>, Option<String>, Option<String>);
+const ABOUT: &str = "SELECT shares.id, shares.person, intents.state, intents.sent_at, intents.creates, intents.body, intents.fields
+  FROM shares LEFT JOIN intents ON intents.share = shares.id AND intents.way = $1
+  WHERE shares.id IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
+
+type Picked = (String, i64, i64, i64, i64, i64);
+
+/// The transaction of [`claim`]: what was picked, and what is known about each.
+async fn pick(
+    tx: &mut Tx,
+    connection: &str,
+    way: &str,
+    lease: &str,
+    (now, lease_until): (Millis, Millis),
+    lanes: &[(i64,)],
+    limit: usize,
+) -> Result<(Vec<Picked>, BTreeMap<String, About>)> {
+    let mut picked = Vec::<Picked>::new();
+    // Lane by lane, so that the index answers in order however much waits.
+    for (lane,) in lanes {
+        let left = limit.saturating_sub(picked.len()) as i64;
+        // What protects people goes alone: it is sent on terms of its own.
+        let alone = picked.first().is_some_and(|first| first.5 == Lane::Protect as i64);
+        if left > 0 && !alone {
+            // More may come to wait meanwhile; whether these still do, the claim itself asks.
+            picked.extend(tx.glance(PICK, args![connection, way, now, *lane, left]).await?);
+        }
+    }
+    let rows = Value::from(picked.iter().map(|row| json!([row.0, row.1])).collect::<Vec<_>>());
+    let about = tx.rows::<About>(ABOUT, args![way, &rows]).await?;
+    let claimed = tx.touch(CLAIM, args![rows, way, lease, lease_until, now], picked.len() as u64).await?;
+    if claimed != picked.len() as u64 {
+        return Err(Error::Passing { code: "claimed_meanwhile".into(), message: "another worker has taken some of this".into() });
+    }
+    Ok((picked, about.into_iter().map(|about| (about.0.clone(), about)).collect()))
+}
 
 /// Claims due deliveries of one connection until `lease_until`, when they are due again; most urgent lane first.
 pub async fn claim(
@@ -100,40 +138,33 @@ pub async fn claim(
     if lanes.is_empty() {
         return Ok(Vec::new());
     }
-    let mut tx = db.begin().await?;
-    let mut picked = Vec::<(String, i64, i64, i64, i64, i64)>::new();
-    // Lane by lane, so that the index answers in order however much waits.
-    for (lane,) in lanes {
-        let left = limit.saturating_sub(picked.len()) as i64;
-        // What protects people goes alone: it is sent on terms of its own.
-        let alone = picked.first().is_some_and(|first| first.5 == Lane::Protect as i64);
-        if left > 0 && !alone {
-            picked.extend(tx.rows(PICK, args![connection, way, now, lane, left]).await?);
+    let mut tries = db.tries();
+    let (picked, mut about) = loop {
+        let mut tx = tries.begin().await?;
+        let picked = pick(&mut tx, connection, way, lease, (now, lease_until), &lanes, limit).await;
+        if let Some(picked) = tries.end(tx, picked).await? {
+            break picked;
         }
-    }
-    let shares = Value::from(picked.iter().map(|row| json!([row.0])).collect::<Vec<_>>());
-    tx.put(CLAIM, args![&shares, way, lease, lease_until]).await?;
-    let mut intents: BTreeMap<String, Intent> =
-        tx.rows::<Intent>(INTENTS, args![way, shares]).await?.into_iter().map(|intent| (intent.0.clone(), intent)).collect();
-    tx.commit().await?;
+    };
     let mut claimed: Vec<Delivery> = picked
         .into_iter()
-        .map(|(share, version, done_version, attempts, claims, lane)| {
-            let open = intents.remove(&share);
-            Delivery {
+        .filter_map(|(share, version, done_version, attempts, claims, lane)| {
+            let (_, person, intent, sent_at, creates, body, fields) = about.remove(&share)?;
+            Some(Delivery {
                 lane,
+                person,
                 way: way.to_owned(),
                 version,
                 done_version,
                 attempts,
                 claims: claims + 1,
-                intent: open.as_ref().map(|i| i.1.clone()),
-                sent_at: open.as_ref().map(|i| i.2),
-                creates: open.as_ref().is_some_and(|i| i.3 == 1),
-                fields: open.as_ref().and_then(|i| serde_json::from_str(i.5.as_deref()?).ok()).unwrap_or_default(),
-                body: open.and_then(|i| i.4),
+                intent,
+                sent_at,
+                creates: creates == Some(1),
+                fields: fields.and_then(|fields| serde_json::from_str(&fields).ok()).unwrap_or_default(),
+                body,
                 share,
-            }
+            })
         })
         .collect();
     claimed.sort_by(|a, b| a.share.cmp(&b.share));
@@ -145,7 +176,7 @@ const GIVE_BACK: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, du
 
 /// Gives claims back that nothing was done with (`[[share], …]`).
 pub async fn give_back(db: &Db, way: &str, lease: &str, shares: &Value, now: Millis) -> Result<()> {
-    db.exec(GIVE_BACK, args![way, lease, shares, now]).await.map(|_| ())
+    db.put(GIVE_BACK, args![way, lease, shares, now]).await
 }
 
 const ADD_INTENTS: &str = "INSERT INTO intents (share, way, connection, creates, state, sent_at, body, fields)

@@ -3,7 +3,7 @@
 //! A statement marks them with a word in braces: `{int}` a 64-bit column, `{strict}` typed tables, `{keyed}` typed tables
 //! of small rows that lie in their key's order, `{now}` the database's clock in milliseconds, `{skip_locked}` a claim that passes rows others hold, `{for_update}` a row lock, `{helpers}`
 //! functions that the other engine has built in, `{migration_lock}` one migration at a time. `{few}` says that a query answers few and
-//! long rows.
+//! long rows; `{sure by c0, c6}` that its answer is proven to stand when these of its columns, counted from 0, do.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -48,11 +48,39 @@ pub fn one_by_one(sql: &str) -> bool {
 /// threads and copies every column on the way, which costs more than finding most rows does.
 pub fn sqlite_rows(sql: &'static str, columns: usize) -> &'static str {
     static TEXTS: Texts = Texts::new();
+    TEXTS.of(sql, || folded(sql, columns, &[&names(columns)]))
+}
+
+/// The same with a second text: the columns that are sure to differ when anything does.
+pub fn sqlite_rows_and_proof(sql: &'static str, columns: usize) -> &'static str {
+    static TEXTS: Texts = Texts::new();
     TEXTS.of(sql, || {
-        let names = (0..columns).map(|n| format!("c{n}")).collect::<Vec<_>>().join(", ");
-        format!("WITH got ({names}) AS ({}) SELECT json_group_array(json_array({names})) FROM got", sqlite(sql))
+        let names = names(columns);
+        folded(sql, columns, &[&names, sure_by(sql).unwrap_or(&names)])
     })
 }
+
+/// The query for SQLite that answers that second text alone.
+pub fn sqlite_proof(sql: &'static str, columns: usize) -> &'static str {
+    static TEXTS: Texts = Texts::new();
+    TEXTS.of(sql, || folded(sql, columns, &[sure_by(sql).unwrap_or(&names(columns))]))
+}
+
+fn names(columns: usize) -> String {
+    (0..columns).map(|n| format!("c{n}")).collect::<Vec<_>>().join(", ")
+}
+
+fn folded(sql: &'static str, columns: usize, lists: &[&str]) -> String {
+    let lists = lists.iter().map(|list| format!("json_group_array(json_array({list}))")).collect::<Vec<_>>().join(", ");
+    format!("WITH got ({}) AS ({}) SELECT {lists} FROM got", names(columns), sqlite(sql))
+}
+
+/// The columns that prove an answer, where not all of them are needed.
+fn sure_by(sql: &str) -> Option<&str> {
+    sql.split_once(SURE)?.1.strip_suffix('}')
+}
+
+const SURE: &str = " {sure by ";
 
 /// Several statements for SQLite as one text, and their values as one list.
 pub fn sqlite_together<T>(statements: Vec<(&'static str, Vec<T>)>) -> (String, Vec<T>) {
@@ -134,6 +162,7 @@ impl Texts {
 }
 
 fn fill(sql: &str, words: &[(&str, &str)]) -> String {
+    let sql = sql.split_once(SURE).map_or(sql, |(sql, _)| sql);
     words.iter().fold(sql.to_owned(), |text, (word, value)| text.replace(word, value))
 }
 
@@ -148,6 +177,26 @@ mod tests {
             postgres("DELETE FROM a WHERE x = $1 AND id IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT))) RETURNING id"),
             "DELETE FROM a WHERE x = $1 AND id = ANY (ARRAY(SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))) RETURNING id"
         );
+    }
+
+    // Breaks when sealed data is read a second time only to see that it stands, or the mark reaches an engine.
+    #[test]
+    fn an_answer_is_proven_by_few_columns() {
+        const MARKED: &str = "SELECT a, b, c FROM t {sure by c0, c2}";
+        const PLAIN: &str = "SELECT a, b FROM t";
+        assert_eq!(
+            sqlite_rows_and_proof(MARKED, 3),
+            "WITH got (c0, c1, c2) AS (SELECT a, b, c FROM t) SELECT json_group_array(json_array(c0, c1, c2)), json_group_array(json_array(c0, c2)) FROM got"
+        );
+        assert_eq!(
+            sqlite_proof(MARKED, 3),
+            "WITH got (c0, c1, c2) AS (SELECT a, b, c FROM t) SELECT json_group_array(json_array(c0, c2)) FROM got"
+        );
+        assert_eq!(
+            sqlite_proof(PLAIN, 2),
+            "WITH got (c0, c1) AS (SELECT a, b FROM t) SELECT json_group_array(json_array(c0, c1)) FROM got"
+        );
+        assert_eq!((sqlite(MARKED), postgres(MARKED)), ("SELECT a, b, c FROM t", "SELECT a, b, c FROM t"));
     }
 
     // Breaks when a statement that goes with others gets the values of another.

@@ -219,7 +219,7 @@ pub async fn snooze(db: &Db, connection: &str, object: &str, lease: &str, hints:
         return Ok(());
     }
     let rows = Value::from(hints.iter().map(|d| json!([d.remote_id])).collect::<Vec<_>>());
-    db.exec(SNOOZE, args![connection, object, rows, lease, due, i64::from(free)]).await.map(|_| ())
+    db.put(SNOOZE, args![connection, object, rows, lease, due, i64::from(free)]).await
 }
 
 const HASTEN: &str = "UPDATE dirty SET due = $2 WHERE connection = $1 AND due > $2 AND lease IS NULL";

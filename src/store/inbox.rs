@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 
+use super::dialect::sqlite;
 use super::dirty::{self, Raise};
 use super::readers::Readers;
 use super::writer::Writer;
-use super::{Db, Tx, read_rows};
+use super::{Db, OnWriter, Tx, read_rows};
 use crate::args;
 use crate::clock::Millis;
 use crate::errors::Result;
@@ -47,7 +48,7 @@ impl Inbox {
         name.push(".inbox");
         let options = options.clone().filename(name);
         let write = Writer::open(&options).await?;
-        let mut tx = Tx::Sqlite(write.begin().await?, Vec::new());
+        let mut tx = Tx::Sqlite(OnWriter::new(&write));
         tx.raw(SCHEMA).await?;
         tx.commit().await?;
         Ok(Self { read: Readers::new(&options, 1), write, kept: Arc::new(AtomicU64::new(1)), taken: Arc::default() })
@@ -59,10 +60,8 @@ impl Inbox {
     /// The store's: none of them was kept.
     pub async fn keep<'a>(&self, hints: impl Iterator<Item = (&'a str, &'a Raise)>, now: Millis) -> Result<()> {
         let rows: Vec<Value> = hints.map(|(at, h)| json!([at, h.object, h.remote_id, h.kind, h.detail])).collect();
-        let mut tx = Tx::Sqlite(self.write.begin().await?, Vec::new());
-        tx.put(KEEP, args![Value::from(rows), now]).await?;
         points::at("webhook.raised").await;
-        tx.commit().await?;
+        self.write.keep(sqlite(KEEP).to_owned(), args![Value::from(rows), now]).await?;
         self.kept.fetch_add(1, Ordering::Release);
         Ok(())
     }
@@ -139,7 +138,5 @@ async fn take(db: &Db, inbox: &Inbox, rows: Vec<Row>) -> Result<()> {
     dirty::raise_all(&mut tx, hints.iter().map(|(at, hint)| (at.as_str(), hint)), now).await?;
     tx.commit().await?;
     points::at("inbox.raised").await;
-    let mut tx = Tx::Sqlite(inbox.write.begin().await?, Vec::new());
-    tx.put(TAKEN, args![last]).await?;
-    tx.commit().await
+    inbox.write.keep(sqlite(TAKEN).to_owned(), args![last]).await
 }

@@ -113,12 +113,14 @@ fn lead(row: LeadRow) -> StoredLead {
     StoredLead { id, person, partner, connection, object, remote_id, data, taken_at, updated_at }
 }
 
-const LEADS: &str = "SELECT id, person, partner, connection, object, remote_id, data, taken_at, updated_at FROM leads
-  WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
+const LEADS: &str = "SELECT id, person, partner, connection, object, remote_id, data, taken_at, updated_at, version FROM leads
+  WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT))) {sure by c0, c9}";
 
 /// Leads by id (`[[id], …]`).
 pub async fn leads(tx: &mut Tx, ids: &Value) -> Result<Vec<StoredLead>> {
-    Ok(tx.rows::<LeadRow>(LEADS, args![ids]).await?.into_iter().map(lead).collect())
+    type Versioned = (String, String, String, String, String, String, Option<String>, i64, i64, i64);
+    let rows = tx.rows::<Versioned>(LEADS, args![ids]).await?;
+    Ok(rows.into_iter().map(|(a, b, c, d, e, f, g, h, i, _)| lead((a, b, c, d, e, f, g, h, i))).collect())
 }
 
 const SOURCES: &str = "SELECT id, connection, object FROM leads WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";

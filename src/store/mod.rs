@@ -76,14 +76,56 @@ pub enum Db {
 
 /// An open transaction; rolled back when dropped without [`Tx::commit`].
 pub enum Tx {
-    /// On SQLite, with what was put and not sent yet.
-    Sqlite(Member, Vec<(&'static str, Vec<Arg>)>),
+    /// On SQLite.
+    Sqlite(OnWriter),
     /// On SQLite, beside the writer.
     Reading(Reader),
     /// On SQLite, worked out beside the writer.
     Ahead(Ahead),
     /// On PostgreSQL.
     Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
+}
+
+/// A transaction on the embedded store's writer: it takes its turn there when something is first asked, or at the commit.
+pub struct OnWriter {
+    write: Writer,
+    turn: Option<Member>,
+    /// What was put and not sent yet.
+    put: Vec<(&'static str, Vec<Arg>)>,
+}
+
+impl OnWriter {
+    fn new(write: &Writer) -> Self {
+        Self { write: write.clone(), turn: None, put: Vec::new() }
+    }
+
+    /// The connection, with everything done on it that was put.
+    async fn connection(&mut self) -> Result<&mut SqliteConnection> {
+        let turn = match &mut self.turn {
+            Some(turn) => turn,
+            none => none.insert(self.write.begin().await?),
+        };
+        let connection = turn.connection()?;
+        if !self.put.is_empty() {
+            let (text, args) = dialect::sqlite_together(std::mem::take(&mut self.put));
+            bound!(sqlx::query::<sqlx::Sqlite>(AssertSqlSafe(text)), args).execute(&mut *connection).await?;
+        }
+        Ok(connection)
+    }
+
+    async fn commit(mut self) -> Result<()> {
+        if self.turn.is_none() && !self.put.is_empty() {
+            let (text, args) = dialect::sqlite_together(self.put);
+            return self.write.keep(text, args).await;
+        }
+        if !self.put.is_empty() {
+            self.connection().await?;
+        }
+        match self.turn {
+            Some(turn) => turn.commit().await,
+            None => Ok(()),
+        }
+    }
 }
 
 /// Binds values in order: `args![name, 5, None::<String>]`.
@@ -147,8 +189,8 @@ fn idle(sql: &str, args: &[Arg]) -> bool {
 }
 
 /// The rows that a query of [`dialect::sqlite_rows`] answers with.
-fn unfold<T: Row>(folded: &(String,)) -> Result<Vec<T>> {
-    serde_json::from_str(&folded.0).map_err(|_| Error::Unreadable { what: "rows of the store".into() })
+fn unfold<T: Row>(folded: &str) -> Result<Vec<T>> {
+    serde_json::from_str(folded).map_err(|_| Error::Unreadable { what: "rows of the store".into() })
 }
 
 /// Reads, outside any transaction.
@@ -164,7 +206,7 @@ async fn sqlite_rows<T: Row>(connection: &mut SqliteConnection, sql: &'static st
         return Ok(bound!(sqlx::query_as::<sqlx::Sqlite, T>(dialect::sqlite(sql)), args).fetch_all(connection).await?);
     }
     let folded: (String,) = bound!(sqlx::query_as(dialect::sqlite_rows(sql, T::COLUMNS)), args).fetch_one(connection).await?;
-    unfold(&folded)
+    unfold(&folded.0)
 }
 
 impl Db {
@@ -234,7 +276,7 @@ impl Db {
     /// Begins a transaction that may write.
     pub async fn begin(&self) -> Result<Tx> {
         Ok(match self {
-            Self::Sqlite { write, .. } => Tx::Sqlite(write.begin().await?, Vec::new()),
+            Self::Sqlite { write, .. } => Tx::Sqlite(OnWriter::new(write)),
             Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
         })
     }
@@ -266,6 +308,13 @@ impl Db {
     /// Reads at most one row.
     pub async fn row<T: Row>(&self, sql: &'static str, args: Vec<Arg>) -> Result<Option<T>> {
         Ok(self.rows(sql, args).await?.into_iter().next())
+    }
+
+    /// One statement in a transaction of its own.
+    pub async fn put(&self, sql: &'static str, args: Vec<Arg>) -> Result<()> {
+        let mut tx = self.begin().await?;
+        tx.put(sql, args).await?;
+        tx.commit().await
     }
 
     /// One statement in a transaction of its own; answers how many rows it touched.
@@ -319,9 +368,8 @@ impl Tx {
         if idle(sql, &args) {
             return Ok(Vec::new());
         }
-        self.send().await?;
         match self {
-            Self::Sqlite(tx, _) => sqlite_rows(tx.connection()?, sql, args).await,
+            Self::Sqlite(tx) => sqlite_rows(tx.connection().await?, sql, args).await,
             Self::Reading(tx) => sqlite_rows(tx.connection()?, sql, args).await,
             Self::Ahead(tx) => tx.rows(sql, args, true).await,
             Self::Postgres(tx) => {
@@ -343,8 +391,8 @@ impl Tx {
     pub async fn put(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<()> {
         match self {
             _ if idle(sql, &args) => Ok(()),
-            Self::Sqlite(_, put) => {
-                put.push((sql, args));
+            Self::Sqlite(tx) => {
+                tx.put.push((sql, args));
                 Ok(())
             }
             Self::Ahead(tx) => {
@@ -355,26 +403,14 @@ impl Tx {
         }
     }
 
-    /// Sends what was put.
-    async fn send(&mut self) -> Result<()> {
-        let Self::Sqlite(tx, put) = self else { return Ok(()) };
-        if put.is_empty() {
-            return Ok(());
-        }
-        let (text, args) = dialect::sqlite_together(std::mem::take(put));
-        bound!(sqlx::query::<sqlx::Sqlite>(AssertSqlSafe(text)), args).execute(tx.connection()?).await?;
-        Ok(())
-    }
-
     /// Writes; answers how many rows it touched.
     pub async fn exec(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<u64> {
         if idle(sql, &args) {
             return Ok(0);
         }
-        self.send().await?;
         Ok(match self {
-            Self::Sqlite(tx, _) => {
-                bound!(sqlx::query::<sqlx::Sqlite>(dialect::sqlite(sql)), args).execute(tx.connection()?).await?.rows_affected()
+            Self::Sqlite(tx) => {
+                bound!(sqlx::query::<sqlx::Sqlite>(dialect::sqlite(sql)), args).execute(tx.connection().await?).await?.rows_affected()
             }
             Self::Reading(_) | Self::Ahead(_) => return Err(not_now()),
             Self::Postgres(tx) => {
@@ -410,7 +446,7 @@ impl Tx {
     /// Several statements without values: schema only.
     async fn raw(&mut self, sql: &'static str) -> Result<()> {
         match self {
-            Self::Sqlite(tx, _) => sqlx::raw_sql(dialect::sqlite(sql)).execute(tx.connection()?).await.map(|_| ())?,
+            Self::Sqlite(tx) => sqlx::raw_sql(dialect::sqlite(sql)).execute(tx.connection().await?).await.map(|_| ())?,
             Self::Reading(_) | Self::Ahead(_) => return Err(not_now()),
             Self::Postgres(tx) => sqlx::raw_sql(dialect::postgres(sql)).execute(&mut **tx).await.map(|_| ())?,
         }
@@ -418,10 +454,9 @@ impl Tx {
     }
 
     /// Makes it so.
-    pub async fn commit(mut self) -> Result<()> {
-        self.send().await?;
+    pub async fn commit(self) -> Result<()> {
         match self {
-            Self::Sqlite(tx, _) => tx.commit().await?,
+            Self::Sqlite(tx) => tx.commit().await?,
             Self::Reading(tx) => tx.commit().await?,
             Self::Ahead(tx) => tx.commit().await?,
             Self::Postgres(tx) => tx.commit().await?,

@@ -9,7 +9,7 @@ use crate::errors::Result;
 
 const BY_HASH: &str = "SELECT identities.hash, identities.person, people.data_key, people.erased_at FROM identities
   JOIN people ON people.id = identities.person
-  WHERE identities.hash IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
+  WHERE identities.hash IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT))) {sure by c0, c1, c3}";
 
 /// Identity hash, person, wrapped data key, erased since.
 pub type Known = (String, String, Option<String>, Option<i64>);
@@ -34,8 +34,7 @@ pub async fn add(tx: &mut Tx, people: &Value, identities: &Value, now: Millis) -
     Ok(expected == 0 || tx.touch(ADD_IDENTITIES, args![identities], expected).await? == expected)
 }
 
-const LOCK: &str =
-    "SELECT id, data_key, erased_at FROM people WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT))) ORDER BY id {for_update}";
+const LOCK: &str = "SELECT id, data_key, erased_at FROM people WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT))) ORDER BY id {for_update} {sure by c0, c2}";
 
 /// Locks people (`[[id], …]`) in a fixed order and answers id, wrapped data key, erased since.
 pub async fn lock(tx: &mut Tx, people: &Value) -> Result<Vec<(String, Option<String>, Option<i64>)>> {
@@ -43,7 +42,7 @@ pub async fn lock(tx: &mut Tx, people: &Value) -> Result<Vec<(String, Option<Str
 }
 
 const LOCK_OF_SHARES: &str = "SELECT id, data_key, erased_at FROM people
-  WHERE id IN (SELECT person FROM shares WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))) ORDER BY id {for_update}";
+  WHERE id IN (SELECT person FROM shares WHERE id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))) ORDER BY id {for_update} {sure by c0, c2}";
 
 /// Locks the people of shares (`[[share], …]`), as [`lock`] does.
 pub async fn lock_of_shares(tx: &mut Tx, shares: &Value) -> Result<Vec<(String, Option<String>, Option<i64>)>> {

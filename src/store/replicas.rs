@@ -20,7 +20,7 @@ const JOIN: &str = "INSERT INTO replicas (id, name, started_at, beat_at, leaving
 
 /// A replica begins.
 pub async fn join(db: &Db, id: &str, name: &str, now: Millis) -> Result<()> {
-    db.exec(JOIN, args![id, name, now]).await.map(|_| ())
+    db.put(JOIN, args![id, name, now]).await
 }
 
 const BEAT: &str = "UPDATE replicas SET beat_at = $2 WHERE id = $1";
@@ -34,7 +34,7 @@ const LEAVING: &str = "UPDATE replicas SET leaving = 1 WHERE id = $1";
 
 /// A replica takes nothing over any more.
 pub async fn leaving(db: &Db, id: &str) -> Result<()> {
-    db.exec(LEAVING, args![id]).await.map(|_| ())
+    db.put(LEAVING, args![id]).await
 }
 
 const BURY: &str = "DELETE FROM replicas WHERE id <> $1 AND beat_at <= $2";
@@ -42,7 +42,7 @@ const BURY: &str = "DELETE FROM replicas WHERE id <> $1 AND beat_at <= $2";
 /// Finds those dead whose last heartbeat was at this time or before. One that beats at the same moment is either
 /// not found dead, or learns it from its heartbeat.
 pub async fn bury(db: &Db, me: &str, before: Millis) -> Result<()> {
-    db.exec(BURY, args![me, before]).await.map(|_| ())
+    db.put(BURY, args![me, before]).await
 }
 
 const LEAVE: &str = "DELETE FROM replicas WHERE id = $1";
@@ -97,7 +97,7 @@ const RELEASE: &str =
 
 /// Gives connections back (`[[name], …]`): whoever sees it first takes them.
 pub async fn release(db: &Db, me: &str, names: &Value) -> Result<()> {
-    db.exec(RELEASE, args![me, names]).await.map(|_| ())
+    db.put(RELEASE, args![me, names]).await
 }
 
 const NOW: &str = "SELECT {now}";

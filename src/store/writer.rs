@@ -1,5 +1,7 @@
 //! The one writer of an embedded store. Transactions that wait for it follow one another within one commit, and so within
-//! one sync of the disk; each is a savepoint of its own, and one that is dropped takes nothing of the others with it.
+//! one sync of the disk; each is a savepoint of its own, and one that fails or is dropped takes nothing of the others with it.
+//!
+//! It has a thread of its own: everybody waits for it, and it shall wait for nobody who computes.
 
 use std::time::Duration;
 
@@ -9,10 +11,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::{Arg, bound};
 use crate::errors::{Error, Result};
 
 /// A commit is not put off for longer than this for the sake of those who still wait.
-const LONGEST: Duration = Duration::from_millis(20);
+const LONGEST: Duration = Duration::from_millis(50);
 
 /// From this size of the write-ahead log on its pages are brought into the store's file beside the writer. Nobody waits for that; only
 /// at sixteen times as much (`wal_autocheckpoint` in the store's options) a commit does it.
@@ -23,12 +26,43 @@ const CHECKPOINT_EVERY: u64 = 8;
 
 /// The way to the writer. Cheap to clone; the writer ends with the last of them.
 #[derive(Clone, Debug)]
-pub struct Writer(mpsc::UnboundedSender<Request>);
+pub struct Writer(mpsc::UnboundedSender<Message>);
+
+#[derive(Debug)]
+enum Message {
+    Do(Request),
+    Close(oneshot::Sender<()>),
+}
 
 #[derive(Debug)]
 enum Request {
+    /// A transaction that comes statement by statement.
     Turn(oneshot::Sender<Result<Member, String>>),
-    Close(oneshot::Sender<()>),
+    /// One that comes whole.
+    Whole(String, Vec<Arg>, Done),
+}
+
+/// Who waits for the commit.
+type Done = oneshot::Sender<Result<(), Lost>>;
+
+/// Why nothing of a transaction is kept.
+#[derive(Debug, Clone)]
+enum Lost {
+    /// One of its questions was answered with no.
+    Refused,
+    /// The store's reason.
+    Failed(String),
+}
+
+impl From<Lost> for Error {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Refused => {
+                Self::Passing { code: "changed_meanwhile".into(), message: "what this stood on has changed: it is done again".into() }
+            }
+            Lost::Failed(why) => Self::Store(sqlx::Error::Protocol(format!("a transaction could not be kept: {why}"))),
+        }
+    }
 }
 
 /// A transaction on the writer; rolled back when dropped without [`Member::commit`].
@@ -39,7 +73,7 @@ pub struct Member {
 }
 
 /// The connection comes back, and with it who waits for the commit; nobody after a rollback.
-type End = (Box<SqliteConnection>, Option<oneshot::Sender<Result<(), String>>>);
+type End = (Box<SqliteConnection>, Option<Done>);
 
 impl Writer {
     /// Opens the store's file for writing.
@@ -51,8 +85,22 @@ impl Writer {
         let (sender, requests) = mpsc::unbounded_channel();
         let (committed, commits) = watch::channel(());
         let checkpointing = tokio::spawn(checkpoint(options.clone(), commits));
-        tokio::spawn(write(connection, requests, committed, checkpointing));
+        let no_thread = |error| Error::System(format!("the store's writer got no thread: {error}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(no_thread)?;
+        let writing = write(connection, requests, committed, checkpointing);
+        std::thread::Builder::new().name("store-writer".into()).spawn(move || runtime.block_on(writing)).map_err(no_thread)?;
         Ok(Self(sender))
+    }
+
+    /// Does a whole transaction, several statements as one text with their values: answers when it is on the disk. Those that ask
+    /// answer yes or no.
+    ///
+    /// # Errors
+    /// [`Error::Passing`] after a no, and the store's; nothing of it stays then.
+    pub async fn keep(&self, text: String, args: Vec<Arg>) -> Result<()> {
+        let (done, kept) = oneshot::channel();
+        self.0.send(Message::Do(Request::Whole(text, args, done))).map_err(|_| ended())?;
+        Ok(kept.await.map_err(|_| ended())??)
     }
 
     /// Waits for a turn.
@@ -61,14 +109,14 @@ impl Writer {
     /// When the writer has ended, or the store refuses to begin.
     pub async fn begin(&self) -> Result<Member> {
         let (reply, turn) = oneshot::channel();
-        self.0.send(Request::Turn(reply)).map_err(|_| ended())?;
+        self.0.send(Message::Do(Request::Turn(reply))).map_err(|_| ended())?;
         turn.await.map_err(|_| ended())?.map_err(|why| Error::System(format!("the store cannot be written: {why}")))
     }
 
     /// Ends the writer after those who wait before.
     pub async fn close(&self) {
         let (reply, closed) = oneshot::channel();
-        if self.0.send(Request::Close(reply)).is_ok() {
+        if self.0.send(Message::Close(reply)).is_ok() {
             let _ = closed.await;
         }
     }
@@ -91,7 +139,7 @@ impl Member {
         let (connection, back) = self.held.take().ok_or_else(ended)?;
         let (done, committed) = oneshot::channel();
         back.send((connection, Some(done))).map_err(|_| ended())?;
-        committed.await.map_err(|_| ended())?.map_err(|why| Error::System(format!("the store could not keep a transaction: {why}")))
+        Ok(committed.await.map_err(|_| ended())??)
     }
 }
 
@@ -103,6 +151,16 @@ impl Drop for Member {
     }
 }
 
+impl Request {
+    /// Tells who asked that it cannot be.
+    fn refuse(self, why: &str) {
+        match self {
+            Self::Turn(reply) => drop(reply.send(Err(why.to_owned()))),
+            Self::Whole(_, _, done) => drop(done.send(Err(Lost::Failed(why.to_owned())))),
+        }
+    }
+}
+
 fn ended() -> Error {
     Error::System("the store's writer has ended: restart leadshare; its log says why".into())
 }
@@ -110,15 +168,15 @@ fn ended() -> Error {
 /// Gives one turn after the other, and commits when nobody waits any more or it has been put off for long enough.
 async fn write(
     mut connection: Box<SqliteConnection>,
-    mut requests: mpsc::UnboundedReceiver<Request>,
+    mut requests: mpsc::UnboundedReceiver<Message>,
     committed: watch::Sender<()>,
     checkpointing: JoinHandle<()>,
 ) {
     let mut close = None;
     while close.is_none() {
         let mut next = match requests.recv().await {
-            Some(Request::Turn(reply)) => Some(reply),
-            Some(Request::Close(reply)) => {
+            Some(Message::Do(request)) => Some(request),
+            Some(Message::Close(reply)) => {
                 close = Some(reply);
                 break;
             }
@@ -127,20 +185,34 @@ async fn write(
         // Refused to begin (a full disk, a lost file): whoever asked is told, the next may find it mended.
         if let Err(error) = run(&mut connection, "BEGIN IMMEDIATE; SAVEPOINT member").await {
             let _ = run(&mut connection, "ROLLBACK").await;
-            let _ = next.map(|reply| reply.send(Err(error)));
+            if let Some(next) = next {
+                next.refuse(&error);
+            }
             continue;
         }
         let (began, mut waiting, mut whole) = (Instant::now(), Vec::new(), Ok(()));
-        while let Some(reply) = next.take() {
-            let (back, end) = oneshot::channel();
-            // With nobody there any more the member comes back at once.
-            let _ = reply.send(Ok(Member { held: Some((connection, back)) }));
-            let Ok((returned, done)) = end.await else { return };
-            connection = returned;
-            if began.elapsed() < LONGEST {
+        while let Some(request) = next.take() {
+            let done = match request {
+                Request::Turn(reply) => {
+                    let (back, end) = oneshot::channel();
+                    // With nobody there any more the member comes back at once.
+                    let _ = reply.send(Ok(Member { held: Some((connection, back)) }));
+                    let Ok((returned, done)) = end.await else { return };
+                    connection = returned;
+                    done
+                }
+                Request::Whole(text, args, done) => match work(&mut connection, text, args).await {
+                    Ok(()) => Some(done),
+                    Err(lost) => {
+                        let _ = done.send(Err(lost));
+                        None
+                    }
+                },
+            };
+            if began.elapsed() < LONGEST && close.is_none() {
                 match requests.try_recv() {
-                    Ok(Request::Turn(reply)) => next = Some(reply),
-                    Ok(Request::Close(reply)) => close = Some(reply),
+                    Ok(Message::Do(request)) => next = Some(request),
+                    Ok(Message::Close(reply)) => close = Some(reply),
                     Err(_) => {}
                 }
             }
@@ -156,11 +228,13 @@ async fn write(
             if let Err(error) = &whole {
                 // Nothing of it stays, whether SQLite has rolled it back by itself (a full disk) or not.
                 let _ = run(&mut connection, "ROLLBACK").await;
-                let _ = next.take().map(|reply| reply.send(Err(error.clone())));
+                if let Some(next) = next.take() {
+                    next.refuse(error);
+                }
             }
         }
         for done in waiting {
-            let _ = done.send(whole.clone());
+            let _ = done.send(whole.clone().map_err(Lost::Failed));
         }
         let _ = committed.send(());
     }
@@ -196,6 +270,13 @@ async fn checkpoint(options: SqliteConnectOptions, mut commits: watch::Receiver<
     }
 }
 
+/// Does a whole transaction's statements.
+async fn work(connection: &mut SqliteConnection, text: String, args: Vec<Arg>) -> Result<(), Lost> {
+    let asked = bound!(sqlx::query_as::<sqlx::Sqlite, (bool,)>(AssertSqlSafe(text)), args).fetch_all(connection).await;
+    let answers = asked.map_err(|error| Lost::Failed(error.to_string()))?;
+    if answers.contains(&(false,)) { Err(Lost::Refused) } else { Ok(()) }
+}
+
 async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), String> {
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(|_| ()).map_err(|error| error.to_string())
+    sqlx::query(sql).execute(connection).await.map(|_| ()).map_err(|error| error.to_string())
 }

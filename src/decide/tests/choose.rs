@@ -268,7 +268,7 @@ fn an_exclusive_partner_that_cannot_take_it_releases_it() {
     let code = |facts: &Facts| {
         let decision = decided(&program, facts);
         let ash = decision.verdicts.into_iter().find(|v| v.recipient == "ash").expect("ash");
-        ash.first_failure().map_or_else(|| "ok".to_owned(), |f| f.code.clone())
+        ash.first_failure().map_or_else(|| "ok".to_owned(), |f| f.code.to_string())
     };
     assert_eq!(code(&offered("2026-04-30T10:00:00Z")), "exclusivity.reserved");
     assert_eq!(code(&offered("2026-04-29T10:00:00Z")), "ok");
@@ -304,7 +304,7 @@ fn rivals_leads_are_not_taken() {
         let (program, _) = compile(files);
         let decision = decided(&program, &chosen(&["ash"]));
         let failed = decision.verdicts[0].findings.iter().find(|f| !f.passed && f.gate == Gate::Exclusivity);
-        assert_eq!(failed.map_or("ok", |f| f.code.as_str()), code);
+        assert_eq!(failed.map_or("ok", |f| &*f.code), code);
     }
 }
 

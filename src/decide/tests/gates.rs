@@ -15,7 +15,7 @@ fn suppression(scope: SuppressionScope, channels: &[Channel]) -> Suppression {
 /// Judges a change of the example lead under the example agreement: outcome and code.
 fn judge_change(change: impl FnOnce(&mut Facts)) -> (VerdictOutcome, String) {
     let verdict = verdict(&example::program(), &with(change));
-    let code = verdict.first_failure().map_or_else(|| "ok".to_owned(), |f| f.code.clone());
+    let code = verdict.first_failure().map_or_else(|| "ok".to_owned(), |f| f.code.to_string());
     (verdict.outcome, code)
 }
 

@@ -206,7 +206,7 @@ pub fn lead_id(number: usize) -> String {
 }
 
 fn decided(plan: &Plan) -> Decision {
-    let stop = |gate: Gate, code: &str, clause: &str| Finding {
+    let stop = |gate: Gate, code: &'static str, clause: &'static str| Finding {
         gate,
         passed: false,
         code: code.into(),
@@ -248,10 +248,10 @@ fn decided(plan: &Plan) -> Decision {
 }
 
 fn verdict(recipient: &str, outcome: VerdictOutcome, failing: Option<Finding>) -> Verdict {
-    let passed = |gate: Gate, clause: &str, text: &str| Finding {
+    let passed = |gate: Gate, clause: &'static str, text: &'static str| Finding {
         gate,
         passed: true,
-        code: format!("{}.ok", gate.word()),
+        code: format!("{}.ok", gate.word()).into(),
         clause: clause.into(),
         text: text.into(),
     };
