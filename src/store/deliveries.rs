@@ -87,9 +87,9 @@ const CLAIM: &str = "UPDATE deliveries SET lease = $3, lease_until = $4, due = $
     AND (share, wanted_version) IN (SELECT value ->> 0, CAST(value ->> 1 AS BIGINT) FROM json_each(CAST($1 AS TEXT)))
     AND state = 'open' AND wanted_version > done_version AND due <= $5 AND lease_until <= $5";
 type About = (String, String, Option<String>, Option<i64>, Option<i64>, Option<String>, Option<String>);
-const ABOUT: &str = "SELECT shares.id, shares.person, intents.state, intents.sent_at, intents.creates, intents.body, intents.fields
-  FROM shares LEFT JOIN intents ON intents.share = shares.id AND intents.way = $1
-  WHERE shares.id IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
+const ABOUT: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS share FROM json_each(CAST($2 AS TEXT)))
+  SELECT item.share, COALESCE(shares.person, item.share), intents.state, intents.sent_at, intents.creates, intents.body, intents.fields
+  FROM item LEFT JOIN shares ON shares.id = item.share LEFT JOIN intents ON intents.share = item.share AND intents.way = $1";
 
 type Picked = (String, i64, i64, i64, i64, i64);
 
