@@ -182,21 +182,21 @@ mod tests {
     // Breaks when sealed data is read a second time only to see that it stands, or the mark reaches an engine.
     #[test]
     fn an_answer_is_proven_by_few_columns() {
-        const MARKED: &str = "SELECT a, b, c FROM t {sure by c0, c2}";
-        const PLAIN: &str = "SELECT a, b FROM t";
+        let marked = "SELECT a, b, c FROM t {sure by c0, c2}";
+        let plain = "SELECT a, b FROM t";
         assert_eq!(
-            sqlite_rows_and_proof(MARKED, 3),
+            sqlite_rows_and_proof(marked, 3),
             "WITH got (c0, c1, c2) AS (SELECT a, b, c FROM t) SELECT json_group_array(json_array(c0, c1, c2)), json_group_array(json_array(c0, c2)) FROM got"
         );
         assert_eq!(
-            sqlite_proof(MARKED, 3),
+            sqlite_proof(marked, 3),
             "WITH got (c0, c1, c2) AS (SELECT a, b, c FROM t) SELECT json_group_array(json_array(c0, c2)) FROM got"
         );
         assert_eq!(
-            sqlite_proof(PLAIN, 2),
+            sqlite_proof(plain, 2),
             "WITH got (c0, c1) AS (SELECT a, b FROM t) SELECT json_group_array(json_array(c0, c1)) FROM got"
         );
-        assert_eq!((sqlite(MARKED), postgres(MARKED)), ("SELECT a, b, c FROM t", "SELECT a, b, c FROM t"));
+        assert_eq!((sqlite(marked), postgres(marked)), ("SELECT a, b, c FROM t", "SELECT a, b, c FROM t"));
     }
 
     // Breaks when a statement that goes with others gets the values of another.

@@ -18,6 +18,9 @@ fn statements() -> Vec<(String, &'static str)> {
         let text = std::fs::read_to_string(&file).unwrap();
         for part in text.split("const ").skip(1) {
             let Some((name, rest)) = part.split_once(": &str") else { continue };
+            if !name.chars().all(|c| c.is_ascii_uppercase() || c == '_') {
+                continue;
+            }
             let Some((_, value)) = rest.split_once('"') else { continue };
             let Some((sql, _)) = value.split_once("\";") else { continue };
             let first = sql.split_whitespace().next().unwrap_or_default();
