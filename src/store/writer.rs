@@ -15,7 +15,7 @@ use super::{Arg, bound};
 use crate::errors::{Error, Result};
 
 /// A commit is not put off for longer than this for the sake of those who still wait.
-const LONGEST: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_millis(20);
 
 /// From this size of the write-ahead log on its pages are brought into the store's file beside the writer. Nobody waits for that; only
 /// at sixteen times as much (`wal_autocheckpoint` in the store's options) a commit does it.
