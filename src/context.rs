@@ -1,6 +1,6 @@
 //! What every stage works with: the store, the clock, the keys, the lines to vendors.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -8,6 +8,7 @@ use crate::clock::{Clock, Millis};
 use crate::errors::Result;
 use crate::http::Transport;
 use crate::http::line::Line;
+use crate::http::lines::Lines;
 use crate::rules::Rules;
 use crate::store::dirty::Raising;
 use crate::store::{Db, connections};
@@ -24,7 +25,7 @@ pub struct Context {
     /// Sends requests to vendors.
     pub transport: Transport,
     /// Every configured connection, by name.
-    pub lines: BTreeMap<String, Arc<Line>>,
+    pub lines: Lines,
     /// The rules in force; read with [`Context::rules`].
     pub rules: RwLock<Arc<Rules>>,
     /// Delays between tries of a delivery, milliseconds; the last is the end.

@@ -114,14 +114,14 @@ async fn assemble(
         }
     });
     // Several at once, so that they share commits.
-    let lines = futures_util::stream::iter(made).buffer_unordered(STARTED_AT_ONCE).try_collect().await?;
+    let lines: Vec<(String, Arc<Line>)> = futures_util::stream::iter(made).buffer_unordered(STARTED_AT_ONCE).try_collect().await?;
     expect_polls(&db, &rules, clock.now()).await?;
     let ctx = Context {
         db,
         clock: clock.clone(),
         vault,
         transport,
-        lines,
+        lines: lines.into_iter().collect(),
         rules: RwLock::new(Arc::new(rules)),
         retry_schedule: config.retry.schedule.iter().map(|p| p.millis()).collect(),
         low_disk: AtomicBool::new(false),

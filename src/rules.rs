@@ -1,9 +1,9 @@
 //! The rules in force: the program and the mappings, as one snapshot that is swapped whole.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::http::line::Line;
+use crate::http::lines::Lines;
 use crate::mapping::Mapping;
 use crate::program::Program;
 
@@ -28,8 +28,8 @@ impl Rules {
     }
 
     /// Where a partner receives leads: its first receiving connection, by name, with its mapping.
-    pub fn receiving<'a>(&'a self, lines: &'a BTreeMap<String, Arc<Line>>, partner: &str) -> Option<(&'a Line, &'a Mapping)> {
-        let lines = lines.values().filter(|line| line.partner() == partner && line.role().receives());
+    pub fn receiving<'a>(&'a self, lines: &'a Lines, partner: &str) -> Option<(&'a Line, &'a Mapping)> {
+        let lines = lines.of_partner(partner).iter().filter(|line| line.role().receives());
         lines.map(|line| &**line).find_map(|line| Some((line, self.of(line.name()).first()?)))
     }
 }

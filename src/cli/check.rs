@@ -23,7 +23,7 @@ pub async fn check(path: &Path, ask: bool, json: bool) -> Result<bool> {
     if ask && well {
         let ctx = build(&config).await?.ctx;
         let mut all = Vec::new();
-        for (name, line) in &ctx.lines {
+        for (name, line) in ctx.lines.iter() {
             let state = connections::one(&ctx.db, name).await?.map_or_else(|| "new".to_owned(), |c| c.state);
             if state != "connected" {
                 well &= state == "paused";

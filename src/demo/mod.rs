@@ -71,7 +71,7 @@ pub async fn run(options: &Options, change: &(dyn Fn(&str, &str) -> String + Syn
     view.say(&format!("Daemon on http://{}  (leads, traces, connections)", stage.web));
 
     view.say("Partners connect through their vendors' own pages");
-    for (name, line) in &ctx.lines {
+    for (name, line) in ctx.lines.iter() {
         if line.app().is_some() {
             visitor::connect(&oauth::authorize::make_link(&ctx, name, HOUR).await?).await?;
         }

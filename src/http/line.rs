@@ -225,6 +225,11 @@ impl Line {
         self.setup.base_url.clone().or_else(learnt).or_else(|| self.manifest().base_url.clone())
     }
 
+    /// Whether it is connected to this account of its vendor.
+    pub fn is_account(&self, account: &str) -> bool {
+        self.facts.read().is_ok_and(|facts| facts.external_id.as_deref() == Some(account))
+    }
+
     /// What connectors need to know of the account.
     pub fn account(&self) -> Account {
         let (external_id, scopes) = self.facts.read().map(|f| (f.external_id.clone(), f.scopes.clone())).unwrap_or_default();

@@ -12,6 +12,7 @@ pub mod egress;
 pub mod fence;
 pub mod limit;
 pub mod line;
+pub mod lines;
 mod spool;
 pub mod talk;
 pub mod token_endpoint;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::errors::Result;
 use crate::http::line::Line;
+use crate::http::lines::OfConnector;
 use crate::points;
 use crate::store::connections;
 use crate::store::dirty::Raise;
@@ -44,32 +45,28 @@ pub enum NotTaken {
 /// # Errors
 /// [`NotTaken`].
 pub async fn accept(ctx: &Context, at: &Where, raw: &RawRequest) -> Result<Reply, NotTaken> {
-    let lines: Vec<&Line> = match at {
-        Where::Connection(name) => ctx.lines.get(name).map(|line| &**line).into_iter().collect(),
-        Where::App(connector) => ctx.lines.values().map(|line| &**line).filter(|line| line.connector_name() == connector).collect(),
+    let (own, app) = match at {
+        Where::Connection(name) => (ctx.lines.get(name), None),
+        Where::App(connector) => (None, ctx.lines.of_connector(connector)),
     };
-    let Some(first) = lines.first() else { return Err(NotTaken::Nowhere) };
-    let keys = keys(at, &lines);
-    let incoming = first.connector().webhook(raw, &keys, ctx.clock.now()).inspect_err(|refused| {
-        crate::metrics::webhook(first.connector_name(), "refused");
-        tracing::warn!(connector = first.connector_name(), reason = %refused, "webhook refused");
+    let Some(any) = own.map(|line| &**line).or_else(|| app?.any()) else { return Err(NotTaken::Nowhere) };
+    let of_own = own.map(|line| keys(line));
+    let keys = of_own.as_deref().or_else(|| Some(app?.keys())).unwrap_or_default();
+    let incoming = any.connector().webhook(raw, keys, ctx.clock.now()).inspect_err(|refused| {
+        crate::metrics::webhook(any.connector_name(), "refused");
+        tracing::warn!(connector = any.connector_name(), reason = %refused, "webhook refused");
     })?;
-    if matches!(at, Where::App(_)) {
-        meet(ctx, &lines, &incoming.hints).await.map_err(|error| {
+    if let Some(app) = app {
+        meet(ctx, app, &incoming.hints).await.map_err(|error| {
             tracing::error!(%error, "a webhook's account could not be looked up");
             NotTaken::NotKept
         })?;
     }
     let mut raised = Vec::<(String, Raise)>::new();
     for hint in incoming.hints {
-        let line = match at {
-            Where::Connection(_) => Some(*first),
-            Where::App(_) => {
-                lines.iter().copied().find(|line| line.account().external_id.is_some() && line.account().external_id == hint.account)
-            }
-        };
+        let line = own.cloned().or_else(|| app?.of_account(hint.account.as_ref()?));
         let known = line.filter(|line| line.manifest().objects.contains(&hint.object));
-        crate::metrics::webhook(first.connector_name(), if known.is_some() { "raised" } else { "dropped" });
+        crate::metrics::webhook(any.connector_name(), if known.is_some() { "raised" } else { "dropped" });
         if let Some(line) = known {
             raised.push((line.name().to_owned(), raise(hint)));
         }
@@ -81,7 +78,7 @@ pub async fn accept(ctx: &Context, at: &Where, raw: &RawRequest) -> Result<Reply
     if raised.is_empty() {
         return Ok(incoming.reply);
     }
-    crate::metrics::hints(first.connector_name(), "webhook", raised.len() as u64);
+    crate::metrics::hints(any.connector_name(), "webhook", raised.len() as u64);
     ctx.raising.raise(&ctx.db, &raised, ctx.clock.now()).await.map_err(|error| {
         tracing::error!(%error, "a webhook could not be kept");
         NotTaken::NotKept
@@ -92,36 +89,26 @@ pub async fn accept(ctx: &Context, at: &Where, raw: &RawRequest) -> Result<Reply
 }
 
 /// Learns of accounts that another replica has connected since we looked. One that nobody connected costs one statement.
-async fn meet(ctx: &Context, lines: &[&Line], hints: &[Hint]) -> Result<()> {
-    let known: BTreeSet<String> = lines.iter().filter_map(|line| line.account().external_id).collect();
-    let strange: BTreeSet<&String> = hints.iter().filter_map(|hint| hint.account.as_ref()).filter(|a| !known.contains(*a)).collect();
+async fn meet(ctx: &Context, app: &OfConnector, hints: &[Hint]) -> Result<()> {
+    let named: BTreeSet<&String> = hints.iter().filter_map(|hint| hint.account.as_ref()).collect();
+    let strange: Vec<&String> = named.into_iter().filter(|account| app.of_account(account).is_none()).collect();
     if strange.is_empty() {
         return Ok(());
     }
     let accounts = Value::from(strange.into_iter().map(|account| json!([account])).collect::<Vec<_>>());
     for stored in connections::of_accounts(&ctx.db, &accounts).await? {
-        if let Some(line) = lines.iter().find(|line| line.name() == stored.name) {
+        if let Some(line) = ctx.lines.get(&stored.name) {
             line.learn(&stored);
         }
     }
     Ok(())
 }
 
-fn keys(at: &Where, lines: &[&Line]) -> Vec<WebhookKey> {
-    let mut keys = Vec::new();
-    for line in lines {
-        let secrets: Vec<&[u8]> = match at {
-            Where::Connection(_) => line.webhook_secrets().iter().map(|s| s.expose_secret().as_bytes()).collect(),
-            Where::App(_) => line.app().map(|app| app.client_secret.expose_secret().as_bytes()).into_iter().collect(),
-        };
-        let account = if matches!(at, Where::Connection(_)) { line.account().external_id } else { None };
-        for secret in secrets {
-            if !keys.iter().any(|key: &WebhookKey| key.secret == secret) {
-                keys.push(WebhookKey { id: line.name().to_owned(), secret: secret.to_vec(), account: account.clone() });
-            }
-        }
-    }
-    keys
+/// With what webhooks to a connection's own address are signed.
+fn keys(line: &Line) -> Vec<WebhookKey> {
+    let account = line.account().external_id;
+    let secrets = line.webhook_secrets().iter().map(|secret| secret.expose_secret().as_bytes().to_vec());
+    secrets.map(|secret| WebhookKey { id: line.name().to_owned(), secret, account: account.clone() }).collect()
 }
 
 fn raise(hint: Hint) -> Raise {

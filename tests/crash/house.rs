@@ -225,7 +225,7 @@ impl House {
 
     /// Every partner goes through its vendor's own pages, as a visitor does; a daemon must run.
     pub async fn connect(&self) {
-        for (name, line) in &self.ctx.lines {
+        for (name, line) in self.ctx.lines.iter() {
             if line.app().is_some() {
                 visitor::connect(&oauth::authorize::make_link(&self.ctx, name, HOUR).await.unwrap()).await.unwrap();
             }

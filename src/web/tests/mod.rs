@@ -127,7 +127,7 @@ impl World {
             clock,
             vault,
             transport: Transport::default(),
-            lines,
+            lines: lines.into_iter().collect(),
             wake: crate::context::Wake::default(),
             deciding: tokio::sync::Semaphore::new(std::thread::available_parallelism().map_or(2, std::num::NonZero::get)),
             raising: crate::store::dirty::Raising::default(),

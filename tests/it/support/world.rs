@@ -126,7 +126,7 @@ impl World {
         let listener = stage.listener.take().unwrap();
         let web = serve(built.ctx.clone(), listener, stage.web);
         let world = Self { stage, ctx: built.ctx, signer: built.signer, config, clock, dir, web, _folder: folder };
-        for (name, line) in &world.ctx.lines {
+        for (name, line) in world.ctx.lines.iter() {
             if line.app().is_some() {
                 world.connect(name).await;
             }
