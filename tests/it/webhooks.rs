@@ -147,6 +147,22 @@ async fn events_of_an_unknown_account_are_answered_and_dropped() {
     }
 }
 
+// Breaks when whose account it was is remembered for longer than it is so.
+#[tokio::test]
+async fn events_of_an_account_that_left_are_dropped() {
+    const LEFT: &str = "UPDATE connections SET external_id = NULL WHERE name = $1";
+    for engine in Engine::BOTH {
+        let (world, _, hook) = told(engine).await;
+        assert!((200..300).contains(&send(&world, &hook).await));
+        assert_eq!(world.hints().await, 1);
+        world.work().await;
+        world.ctx.db.exec(LEFT, args!["northwind"]).await.unwrap();
+        world.ctx.lines["northwind"].learn(&connections::one(&world.ctx.db, "northwind").await.unwrap().unwrap());
+        assert!((200..300).contains(&send(&world, &hook).await), "the vendor need not send it again");
+        assert_eq!(world.hints().await, 0);
+    }
+}
+
 // Breaks when an unsigned outbound message is believed without its secret address and organisation.
 #[tokio::test]
 async fn outbound_messages_need_their_secret_address_and_organisation() {
