@@ -13,9 +13,9 @@ use super::line::Line;
 /// The connections, by name. They stay the same while the daemon runs.
 #[derive(Default)]
 pub struct Lines {
-    by_name: BTreeMap<String, Arc<Line>>,
-    by_partner: BTreeMap<String, Vec<Arc<Line>>>,
-    by_connector: BTreeMap<&'static str, OfConnector>,
+    all: BTreeMap<String, Arc<Line>>,
+    of_partner: BTreeMap<String, Vec<Arc<Line>>>,
+    of_connector: BTreeMap<&'static str, OfConnector>,
 }
 
 /// The connections of one connector, by name: the accounts that one app's webhooks are about.
@@ -30,12 +30,12 @@ pub struct OfConnector {
 impl Lines {
     /// A partner's connections, by name.
     pub fn of_partner(&self, partner: &str) -> &[Arc<Line>] {
-        self.by_partner.get(partner).map_or(&[], Vec::as_slice)
+        self.of_partner.get(partner).map_or(&[], Vec::as_slice)
     }
 
     /// A connector's connections; there is one at least.
     pub fn of_connector(&self, connector: &str) -> Option<&OfConnector> {
-        self.by_connector.get(connector)
+        self.of_connector.get(connector)
     }
 }
 
@@ -74,18 +74,18 @@ impl OfConnector {
 
 impl FromIterator<(String, Arc<Line>)> for Lines {
     fn from_iter<I: IntoIterator<Item = (String, Arc<Line>)>>(lines: I) -> Self {
-        let mut all = Self { by_name: lines.into_iter().collect(), ..Self::default() };
-        for line in all.by_name.values() {
-            all.by_partner.entry(line.partner().to_owned()).or_default().push(line.clone());
-            all.by_connector.entry(line.connector_name()).or_default().add(line);
+        let mut made = Self { all: lines.into_iter().collect(), ..Self::default() };
+        for line in made.all.values() {
+            made.of_partner.entry(line.partner().to_owned()).or_default().push(line.clone());
+            made.of_connector.entry(line.connector_name()).or_default().add(line);
         }
-        all
+        made
     }
 }
 
 impl Deref for Lines {
     type Target = BTreeMap<String, Arc<Line>>;
     fn deref(&self) -> &Self::Target {
-        &self.by_name
+        &self.all
     }
 }
