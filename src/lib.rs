@@ -40,7 +40,8 @@
 //!
 //! The way to the vendors:
 //!
-//! - [`http`]: the one HTTP stack; a connection ([`http::line`]) with its budgets and tokens; driving a connector's talk.
+//! - [`http`]: the one HTTP stack; a connection ([`http::line`]) with its budgets and tokens, and how one is found
+//!   ([`http::lines`]); driving a connector's talk.
 //! - [`config`]: the configuration file, typed.
 //! - [`telemetry`]: log lines.
 //! - [`rules`], [`context`]: the rules in force as one snapshot, and what every stage works with.

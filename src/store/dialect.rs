@@ -76,7 +76,7 @@ fn folded(sql: &'static str, columns: usize, lists: &[&str]) -> String {
 }
 
 /// The columns that prove an answer, where not all of them are needed.
-fn sure_by(sql: &str) -> Option<&str> {
+pub fn sure_by(sql: &str) -> Option<&str> {
     sql.split_once(SURE)?.1.strip_suffix('}')
 }
 

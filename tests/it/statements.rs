@@ -18,7 +18,7 @@ fn statements() -> Vec<(String, &'static str)> {
         let text = std::fs::read_to_string(&file).unwrap();
         for part in text.split("const ").skip(1) {
             let Some((name, rest)) = part.split_once(": &str") else { continue };
-            if !name.chars().all(|c| c.is_ascii_uppercase() || c == '_') {
+            if !name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
                 continue;
             }
             let Some((_, value)) = rest.split_once('"') else { continue };
