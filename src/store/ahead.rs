@@ -100,18 +100,23 @@ impl Ahead {
         }
         let columns = T::COLUMNS;
         let mut reader = self.read.take().await?;
-        if !proven {
-            let folded: (String,) =
-                bound!(sqlx::query_as(dialect::sqlite_rows(sql, columns)), args).fetch_one(reader.connection()?).await?;
-            reader.ended();
-            return unfold(&folded.0);
-        }
-        let values = args.clone();
-        let asked = bound!(sqlx::query_as(dialect::sqlite_rows_and_proof(sql, columns)), args);
-        let (folded, answer): (String, String) = asked.fetch_one(reader.connection()?).await?;
+        let values = proven.then(|| args.clone());
+        let (folded, answer) = if proven && dialect::sure_by(sql).is_some() {
+            let asked = bound!(sqlx::query_as(dialect::sqlite_rows_and_proof(sql, columns)), args);
+            let (folded, answer): (String, String) = asked.fetch_one(reader.connection()?).await?;
+            (folded, Some(answer))
+        } else {
+            let asked = bound!(sqlx::query_as(dialect::sqlite_rows(sql, columns)), args);
+            let (folded,): (String,) = asked.fetch_one(reader.connection()?).await?;
+            (folded, None)
+        };
         reader.ended();
-        self.seen.push(Asked { sql, columns, values, answer });
-        unfold(&folded)
+        let rows = unfold(&folded)?;
+        if let Some(values) = values {
+            // Where all columns are needed, the answer is its own proof.
+            self.seen.push(Asked { sql, columns, values, answer: answer.unwrap_or(folded) });
+        }
+        Ok(rows)
     }
 
     /// Gathers a write that touches as many rows as is hoped.
