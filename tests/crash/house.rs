@@ -25,6 +25,7 @@ use leadshare_connectors::sdk::{Act, Method, Request, SandboxRecord};
 use serde_json::Value;
 
 use crate::carrier::Carrier;
+use crate::place::Place;
 use crate::postgres;
 
 /// How often a condition is looked at, milliseconds.
@@ -136,6 +137,7 @@ pub struct House {
     signer: Signer,
     folder: Folder,
     cast: Cast,
+    _place: Place,
 }
 
 /// The good leads that were not entered yet, by source and recipient.
@@ -176,8 +178,9 @@ impl House {
         let folder = Folder::new();
         let clock = Clock::system();
         let mut stage = Stage::set(&folder.0, &clock, files).await.unwrap();
-        // The daemons listen there themselves.
+        // The daemons listen there themselves, one after the other.
         stage.listener = None;
+        let place = Place::at(stage.web);
         let url = url.unwrap_or_else(|| format!("sqlite:{}", folder.0.join("leadshare.db").display()));
         let written = std::fs::read_to_string(stage.config_path()).unwrap();
         let mut parts = written.split("\n[connections.");
@@ -201,7 +204,7 @@ impl House {
         }
         let built = built.unwrap();
         let carrier = Carrier::start(stage, &clock);
-        Self { carrier, clock, ctx: built.ctx, signer: built.signer, engine, folder, cast: Cast::default() }
+        Self { carrier, clock, ctx: built.ctx, signer: built.signer, engine, folder, cast: Cast::default(), _place: place }
     }
 
     /// A house whose partners are connected, with no daemon in it.
@@ -467,11 +470,6 @@ impl House {
         }
         Ok(())
     }
-}
-
-/// An address on loopback that nobody listens on.
-pub fn free_address() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// A field's text.

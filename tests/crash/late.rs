@@ -3,7 +3,8 @@
 use leadshare::clock::{Millis, SECOND};
 use leadshare_connectors::sdk::Fault;
 
-use crate::house::{Engine, House, free_address};
+use crate::house::{Engine, House};
+use crate::place::Place;
 
 /// How late the write arrives: after it was looked for, and written again.
 const LATE: Millis = 50 * SECOND;
@@ -23,7 +24,8 @@ async fn late(engine: Engine) {
     house.until("its opportunity is in doubt", REACH, async || tried(&house, 2).await).await;
     let sent = house.clock.now();
     daemon.kill().await;
-    let address = if engine == Engine::Postgres { free_address() } else { house.stage().web };
+    let place = Place::new();
+    let address = if engine == Engine::Postgres { place.address } else { house.stage().web };
     let _other = house.start_at(address, None).await;
     let email = people[0].person.email.clone();
     let there = |house: &House, count: usize| {

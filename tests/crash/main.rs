@@ -8,6 +8,8 @@ mod kills;
 mod late;
 mod loops;
 mod outage;
+#[path = "../it/support/place.rs"]
+mod place;
 mod points;
 #[path = "../it/support/postgres.rs"]
 mod postgres;

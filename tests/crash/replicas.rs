@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use leadshare::clock::{Millis, SECOND};
 use tokio_util::sync::CancellationToken;
 
-use crate::house::{Engine, House, free_address};
+use crate::house::{Engine, House};
 use crate::kills::{Dice, number, seed};
+use crate::place::Place;
 
 /// The account's quota: so many requests in any window.
 const LIMIT: u64 = 160;
@@ -55,7 +56,8 @@ async fn three_replicas_one_killed_every_few_seconds() {
     let quota = format!("[connections.orchard]\nbudgets = {{ requests = {{ limit = {LIMIT}, window = \"{}s\" }} }}", WINDOW / SECOND);
     let config = |text: String| text.replace("[connections.orchard]", &quota);
     let mut house = House::new(Engine::Postgres, &["northwind", "brightwater", "orchard"], &config).await;
-    let addresses = [house.stage().web, free_address(), free_address()];
+    let others = [Place::new(), Place::new()];
+    let addresses = [house.stage().web, others[0].address, others[1].address];
     let mut daemons = Vec::new();
     for address in addresses {
         daemons.push(Some(house.start_at(address, None).await));

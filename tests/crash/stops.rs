@@ -3,8 +3,9 @@
 
 use leadshare::clock::{Millis, SECOND};
 
-use crate::house::{Engine, House, free_address};
+use crate::house::{Engine, House};
 use crate::kills::all;
+use crate::place::Place;
 
 /// A write begins within five seconds of its check or not at all; a little more.
 const TOO_LATE: Millis = 7 * SECOND;
@@ -46,7 +47,8 @@ async fn taken_over_at(point: &'static str) -> (&'static str, Millis) {
     house.until("it stops itself", REACH, async || if sleeper.is_stopped() { Ok(()) } else { Err(point.to_owned()) }).await;
     let stopped = house.clock.now();
     house.carrier.set_up(sleeper.address(), false);
-    let mut other = house.start_at(free_address(), None).await;
+    let place = Place::new();
+    let mut other = house.start_at(place.address, None).await;
     people.extend(house.enter("northwind", "brightwater", 1));
     house.at_rest(&people, MEND).await;
     let took = house.clock.now() - stopped;

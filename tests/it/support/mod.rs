@@ -1,4 +1,5 @@
 //! What the integration tests stand on.
 
+pub mod place;
 pub mod postgres;
 pub mod world;

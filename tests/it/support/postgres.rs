@@ -5,9 +5,11 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::place::Place;
+
 /// A server with its folder; it outlives the process only until a watcher sees the process gone.
 pub struct Server {
-    port: u16,
+    place: Place,
     dir: PathBuf,
 }
 
@@ -55,8 +57,7 @@ impl Server {
         let mut initdb = as_postgres(&binaries().join("initdb"));
         initdb.arg("-D").arg(dir.join("data")).args(["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]);
         run(initdb);
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Self { port, dir };
+        let server = Self { place: Place::new(), dir };
         stop_at_exit(&binaries(), &server.dir.join("data"), &server.dir);
         server.start();
         server
@@ -66,7 +67,7 @@ impl Server {
     pub fn start(&self) {
         let options = format!(
             "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off -c max_connections=400",
-            self.port,
+            self.place.address.port(),
             self.dir.display()
         );
         self.control(&["-w", "-l", &self.dir.join("log").display().to_string(), "-o", &options, "start"]);
@@ -85,11 +86,11 @@ impl Server {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("t{}", COUNT.fetch_add(1, Ordering::SeqCst));
         let mut create = as_postgres(&binaries().join("psql"));
-        create.arg("-h").arg("127.0.0.1").arg("-p").arg(self.port.to_string()).args(["-U", "postgres", "-qc"]);
+        create.arg("-h").arg("127.0.0.1").arg("-p").arg(self.place.address.port().to_string()).args(["-U", "postgres", "-qc"]);
         create.arg(format!("CREATE DATABASE {name}"));
         create.current_dir(&self.dir);
         run(create);
-        format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)
+        format!("postgres://postgres@{}/{name}", self.place.address)
     }
 }
 

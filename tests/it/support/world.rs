@@ -31,6 +31,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::place::Place;
 use super::postgres;
 
 /// When every world begins: the agreements of the example are in force.
@@ -138,6 +139,7 @@ impl World {
     pub async fn restart(&mut self) {
         self.web.0.cancel();
         (&mut self.web.1).await.unwrap();
+        let _place = Place::at(self.stage.web);
         self.config = Config::load(Some(&self.stage.config_path()), std::iter::empty()).unwrap();
         self.ctx = daemon::build(&self.config, &self.clock).await.unwrap().ctx;
         let listener = TcpListener::bind(self.stage.web).await.unwrap();
