@@ -97,7 +97,7 @@ async fn measure(options: &Options, connections: usize, stored: &[usize], dir: &
         let there = board.counts().sent;
         if *stored > there {
             bench.stop();
-            copies::add(&bench.store(), stored / there - 1).await?;
+            copies::fill(&bench.store(), *stored).await?;
             bench.start().await?;
             generator.send(closed, there + WARM, None).await?;
             watch::arrived(&board, "warming up").await;
