@@ -31,7 +31,8 @@ use crate::points;
 use crate::rules::Rules;
 use crate::store::connections::{self, Connection};
 use crate::store::dirty::{self, Dirty};
-use crate::store::{Db, Rows, Tx, claims, due, inbox, leads, loads};
+use crate::store::due::{self, Due};
+use crate::store::{Db, Rows, Tx, claims, inbox, leads, loads};
 
 /// Batches of hints that a turn works on at the same time: while one waits for its vendor or the store, another is decided about.
 const BATCHES: usize = 2;
@@ -43,12 +44,12 @@ const BATCHES: usize = 2;
 pub async fn turn(ctx: &Context, line: &Line) -> Result<bool> {
     let rules = ctx.rules();
     inbox::take_in(&ctx.db).await?;
-    let Some(stored) = working(ctx, line).await? else { return Ok(false) };
+    let Some((stored, mut due)) = working(ctx, line).await? else { return Ok(false) };
     let mut worked = false;
     for mapping in rules.of(line.name()) {
         worked |= intake::poll::poll(ctx, line, &stored, mapping.object(), mapping.selection()).await?;
     }
-    let mut due = due::of(&ctx.db, line.name(), ctx.clock.now()).await?;
+    due.hints |= worked;
     let braked = (due.hints || due.waits) && braked(ctx, line).await?;
     if due.waits && line.role().shares() && !braked {
         let mut raised = false;
@@ -80,16 +81,16 @@ pub async fn turn(ctx: &Context, line: &Line) -> Result<bool> {
     Ok(worked)
 }
 
-/// A connection as stored, unless it does nothing for now: all is stopped, it is not connected, or it is paused.
-async fn working(ctx: &Context, line: &Line) -> Result<Option<Connection>> {
+/// A connection as stored with what is due, unless it does nothing for now: all is stopped, it is not connected, or it is paused.
+async fn working(ctx: &Context, line: &Line) -> Result<Option<(Connection, Due)>> {
     if ctx.low_disk.load(Ordering::Relaxed) {
         return Ok(None);
     }
-    let stored = connections::at_work(&ctx.db, line.name()).await?;
-    if let Some(stored) = &stored {
+    let found = due::at_work(&ctx.db, line.name(), ctx.clock.now()).await?;
+    if let Some((stored, _)) = &found {
         line.learn(stored);
     }
-    Ok(stored)
+    Ok(found)
 }
 
 /// Stops a connection that shares far more than people can have asked for. What was shared goes on, and ends where somebody

@@ -212,7 +212,9 @@ impl Member {
             let who = |all: &[replicas::Replica]| all.iter().map(|r| (r.0.clone(), r.4)).collect::<Vec<_>>();
             let changed = who(&live) != who(&state.live);
             state.live = live;
-            changed || state.moving || begun - state.looked >= LOOK
+            // To one that is alone and has everything nothing can come.
+            let all_ours = state.live.len() == 1 && state.held.len() == self.ctx.lines.len();
+            changed || state.moving || begun - state.looked >= LOOK && !all_ours
         };
         if look {
             self.balance(&id).await?;

@@ -1,7 +1,8 @@
 //! The spool: where a received token lies, sealed and on disk, before it is anywhere else.
 //!
 //! Many vendors end the old refresh token as they give a new one. A crash between their answer and our
-//! database would lose the account; the file lives through it. One file per connection, replaced whole.
+//! database would lose the account; the file lives through it. One file per connection, written over: what was in it before is in
+//! the database, or of no use any more.
 
 use std::borrow::Cow;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -125,16 +126,23 @@ impl Spool {
         self.folder.join(&self.connection)
     }
 
-    /// Whole or not at all: a new file, on disk, takes the old one's name, and the name is on disk too.
+    /// Half-written text does not open, and is as good as nothing.
     fn write(&self, text: &str) -> std::io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        // Connections' names have no dots.
-        let new = self.folder.join(format!("{}.new", self.connection));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, self.path())?;
-        File::open(&self.folder)?.sync_all()
+        let open = |new: bool| OpenOptions::new().write(true).create_new(new).mode(0o600).open(self.path());
+        let put = |mut file: File| {
+            file.write_all(text.as_bytes())?;
+            file.set_len(text.len() as u64)?;
+            file.sync_data()
+        };
+        match open(false) {
+            Ok(file) => put(file),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+                put(open(true)?)?;
+                File::open(&self.folder)?.sync_all()
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

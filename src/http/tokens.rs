@@ -61,6 +61,17 @@ impl Token {
     }
 }
 
+/// What tokens come after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// A partner has just connected.
+    Connecting,
+    /// The connection was given up, and is mended.
+    GivingUp,
+    /// They were refreshed in time.
+    Refreshing,
+}
+
 /// What to do about a token.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
@@ -117,11 +128,11 @@ impl Line {
         }
         let mut held = self.held.lock().await;
         let fresh = |t: &&Token| refused != Some(t.version) && t.refresh_at.is_none_or(|at| clock.now() < at);
-        if let Some(token) = held.token.as_ref().filter(fresh) {
-            return Ok(token.bearer());
-        }
         let patience = clock.now() + PATIENCE;
         loop {
+            if let Some(token) = held.token.as_ref().filter(fresh) {
+                return Ok(token.bearer());
+            }
             // Another replica may have refreshed it meanwhile; or we, before a crash.
             let stored = tokens::one(&self.db, self.name()).await?.ok_or_else(|| self.reconnect("not_connected"))?;
             if stored.intent_at.is_some() && self.take_over(clock, &mut held, &stored).await? {
@@ -189,14 +200,13 @@ impl Line {
             return Err(error);
         }
         self.spool(clock, &given);
-        self.save(clock, &mut held, &given, Some(clock.now())).await
+        self.save(clock, &mut held, &given, After::Connecting).await
     }
 
     /// Refreshes what is stored, unless somebody is faster. Afterwards the stored tokens say what to do.
     async fn refresh(&self, transport: &Transport, clock: &Clock, held: &mut Held, stored: &Stored) -> Result<()> {
-        let connection = connections::one(&self.db, self.name()).await?;
-        if let Some(given_up) = connection.filter(|c| c.state == "reconnect_needed") {
-            return Err(self.reconnect(given_up.state_reason.as_deref().unwrap_or("invalid_grant")));
+        if let Some(why) = &stored.given_up {
+            return Err(self.reconnect(why));
         }
         let app = self.registered()?;
         let refresh = stored.refresh.as_ref().map(|sealed| self.open("refresh", sealed, stored.version)).transpose()?;
@@ -223,7 +233,7 @@ impl Line {
                 self.spool(clock, &given);
                 points::at("token.spooled").await;
                 held.unsaved = Some(given.clone());
-                self.save(clock, held, &given, None).await?;
+                self.save(clock, held, &given, After::Refreshing).await?;
                 points::at("token.saved").await;
                 crate::metrics::token_refresh(self.connector_name(), "ok");
                 return match strange {
@@ -280,7 +290,8 @@ impl Line {
             return Ok(false);
         }
         held.unsaved = Some(given.clone());
-        self.save(clock, held, &given, None).await?;
+        let after = if stored.given_up.is_some() { After::GivingUp } else { After::Refreshing };
+        self.save(clock, held, &given, after).await?;
         tracing::warn!(connection = self.name(), "tokens that arrived before a crash were taken over");
         crate::metrics::token_refresh(self.connector_name(), "recovered");
         Ok(true)
@@ -322,9 +333,8 @@ impl Line {
         }
     }
 
-    /// Saves tokens in the database, and then lets them be used. Where newer ones are there, those stay. `share_from` is given when a
-    /// partner has just connected.
-    async fn save(&self, clock: &Clock, held: &mut Held, given: &Given, share_from: Option<Millis>) -> Result<()> {
+    /// Saves tokens in the database, and then lets them be used. Where newer ones are there, those stay.
+    async fn save(&self, clock: &Clock, held: &mut Held, given: &Given, after: After) -> Result<()> {
         let now = clock.now();
         let seal = |column: &str, secret: &SecretString| {
             self.vault.keys.seal(clock, self.place(column, given.version), secret.expose_secret().as_bytes())
@@ -332,34 +342,49 @@ impl Line {
         let access = seal("access", &given.access)?;
         let refresh = given.refresh.as_ref().map(|t| seal("refresh", t)).transpose()?;
         let Given { expires_at, refresh_at, version, .. } = *given;
-        let mut tx = self.db.begin().await?;
-        let saved = tokens::save(&mut tx, self.name(), tokens::Saved { access, refresh, expires_at, refresh_at, version }).await?;
-        if saved {
-            self.note(&mut tx, given, share_from, now).await?;
-        }
-        tx.commit().await?;
+        let tokens = tokens::Saved { access, refresh, expires_at, refresh_at, version };
+        let mut tries = self.db.tries();
+        let saved = loop {
+            let mut tx = tries.begin().await?;
+            let done = self.saved(&mut tx, tokens.clone(), given, after, now).await;
+            if let Some(saved) = tries.end(tx, done).await? {
+                break saved;
+            }
+        };
         held.unsaved = None;
         if saved {
             held.token = Some(Token { access: given.access.clone(), refresh_at, version });
-            if let Some(connection) = connections::one(&self.db, self.name()).await? {
-                self.learn(&connection);
+            // Only then does the store know anything of the account that it did not before.
+            if after == After::Connecting || given.base_url.is_some() {
+                connections::one(&self.db, self.name()).await?.iter().for_each(|connection| self.learn(connection));
             }
         }
         Ok(())
     }
 
+    /// The transaction of [`Line::save`].
+    async fn saved(&self, tx: &mut Tx, tokens: tokens::Saved, given: &Given, after: After, now: Millis) -> Result<bool> {
+        let saved = tokens::save(tx, self.name(), tokens).await?;
+        if saved {
+            self.note(tx, given, after, now).await?;
+        }
+        Ok(saved)
+    }
+
     /// What good tokens say of their connection.
-    async fn note(&self, tx: &mut Tx, given: &Given, share_from: Option<Millis>, now: Millis) -> Result<()> {
+    async fn note(&self, tx: &mut Tx, given: &Given, after: After, now: Millis) -> Result<()> {
         let name = self.name();
-        if let Some(from) = share_from {
+        if after == After::Connecting {
             let (base, account) = (given.base_url.clone(), given.external_id.clone());
-            connections::connected(tx, name, base, account, &given.scopes, from, now).await?;
+            connections::connected(tx, name, base, account, &given.scopes, now, now).await?;
             return connections::end_alerts(tx, name, now).await;
         }
         if let Some(base) = &given.base_url {
             connections::set_base_url(tx, name, base).await?;
         }
-        connections::mended(tx, name, now).await?;
+        if after == After::GivingUp {
+            connections::mended(tx, name, now).await?;
+        }
         for code in [RECONNECT, APP_REFUSED, NO_TOKEN] {
             connections::end_alert(tx, name, code, now).await?;
         }

@@ -30,7 +30,9 @@ const CLOCK_MOVED: Millis = SECOND;
 pub async fn poll(ctx: &Context, line: &Line, stored: &Connection, object: &str, selection: Selection) -> Result<bool> {
     let now = ctx.clock.now();
     let poll = &line.manifest().poll;
-    let (cursor, due, quiet_since) = dirty::cursor(&ctx.db, line.name(), object).await?.unwrap_or((None, 0, now));
+    let follow = format!("follow {object}");
+    let (polled, followed) = dirty::cursors(&ctx.db, line.name(), object, &follow).await?;
+    let (cursor, due, quiet_since) = polled.unwrap_or((None, 0, now));
     if due > now {
         return Ok(false);
     }
@@ -61,9 +63,7 @@ pub async fn poll(ctx: &Context, line: &Line, stored: &Connection, object: &str,
             (None, now + 10 * line.poll_every())
         }
     };
-    let follow = format!("follow {object}");
-    let followed =
-        if line.role().receives() { Some(dirty::cursor(&ctx.db, line.name(), &follow).await?.unwrap_or_default()) } else { None };
+    let followed = line.role().receives().then(|| followed.unwrap_or_default());
     let mut tx = ctx.db.begin().await?;
     let mut raised_more = 0;
     if let Some((after, ..)) = followed.filter(|(_, due, _)| *due <= now) {

@@ -19,7 +19,7 @@ const WRITE: &str = "INSERT INTO budgets (connection, budget, spent, version, bl
 
 /// Writes what was spent and reserved over `version` of the row, which becomes the next one. Answers false when somebody else has written since.
 pub async fn write(db: &Db, connection: &str, budget: &str, spent: String, version: i64) -> Result<bool> {
-    Ok(db.exec(WRITE, args![connection, budget, spent, version]).await? == 1)
+    db.touch(WRITE, args![connection, budget, spent, version]).await
 }
 
 const PAUSE: &str = "INSERT INTO budgets (connection, budget, spent, version, blocked_until) VALUES ($1, $2, '', 0, $3)

@@ -30,9 +30,9 @@ pub struct Connection {
     pub clock_offset: Millis,
 }
 
-type Row = (String, String, String, String, Option<String>, Option<String>, Option<String>, String, Option<i64>, i64);
+pub(super) type Row = (String, String, String, String, Option<String>, Option<String>, Option<String>, String, Option<i64>, i64);
 
-fn connection(row: Row) -> Connection {
+pub(super) fn connection(row: Row) -> Connection {
     let (name, partner, connector, state, state_reason, base_url, external_id, scopes, share_from, clock_offset) = row;
     let scopes = serde_json::from_str(&scopes).unwrap_or_default();
     Connection { name, partner, connector, state, state_reason, base_url, external_id, scopes, share_from, clock_offset }
@@ -61,14 +61,6 @@ const ONE: &str = "SELECT name, partner, connector, state, state_reason, base_ur
 /// One connection.
 pub async fn one(db: &Db, name: &str) -> Result<Option<Connection>> {
     Ok(db.row::<Row>(ONE, args![name]).await?.map(connection))
-}
-
-const AT_WORK: &str = "SELECT name, partner, connector, state, state_reason, base_url, external_id, scopes, share_from, clock_offset
-  FROM connections WHERE name = $1 AND state = 'connected' AND NOT EXISTS (SELECT 1 FROM settings WHERE name = 'stopped')";
-
-/// One connection, when it is connected and not everything is stopped.
-pub async fn at_work(db: &Db, name: &str) -> Result<Option<Connection>> {
-    Ok(db.row::<Row>(AT_WORK, args![name]).await?.map(connection))
 }
 
 const OF_ACCOUNTS: &str = "SELECT name, partner, connector, state, state_reason, base_url, external_id, scopes, share_from, clock_offset
@@ -122,10 +114,8 @@ const MENDED: &str = "UPDATE connections SET state = 'connected', state_reason =
 
 /// A connection that was given up has good tokens after all.
 pub async fn mended(tx: &mut Tx, name: &str, now: Millis) -> Result<()> {
-    if tx.exec(MENDED, args![name, now]).await? > 0 {
-        resume(tx, name, now).await?;
-    }
-    Ok(())
+    tx.put(MENDED, args![name, now]).await?;
+    resume(tx, name, now).await
 }
 
 const SET_SHARE_FROM: &str = "UPDATE connections SET share_from = $2 WHERE name = $1";

@@ -252,11 +252,20 @@ pub async fn already_seen(db: &Db, connection: &str, object: &str, polled: &Valu
     Ok(db.rows::<(String,)>(SEEN, args![connection, object, polled]).await?.into_iter().map(|(id,)| id).collect())
 }
 
-const CURSOR: &str = "SELECT cursor, next_poll_at, quiet_since FROM cursors WHERE connection = $1 AND object = $2";
+/// Where a poll stands: cursor, when the next is due, since when polls found nothing.
+pub type Cursor = (Option<String>, Millis, Millis);
+const CURSORS: &str = "SELECT object, cursor, next_poll_at, quiet_since FROM cursors WHERE connection = $1 AND object IN ($2, $3)";
 
-/// Where the poll of an object stands: cursor, when the next is due, since when polls found nothing.
-pub async fn cursor(db: &Db, connection: &str, object: &str) -> Result<Option<(Option<String>, Millis, Millis)>> {
-    db.row(CURSOR, args![connection, object]).await
+/// Where the poll of an object stands, and the one that follows what leads turn into there.
+pub async fn cursors(db: &Db, connection: &str, object: &str, follow: &str) -> Result<(Option<Cursor>, Option<Cursor>)> {
+    let (mut polled, mut followed) = (None, None);
+    for (name, cursor, due, quiet_since) in
+        db.rows::<(String, Option<String>, Millis, Millis)>(CURSORS, args![connection, object, follow]).await?
+    {
+        let which = if name == object { &mut polled } else { &mut followed };
+        *which = Some((cursor, due, quiet_since));
+    }
+    Ok((polled, followed))
 }
 
 const SAVE_CURSOR: &str =

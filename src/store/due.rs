@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::connections::{self, Connection};
 use super::{Db, Tx};
 use crate::args;
 use crate::clock::Millis;
@@ -53,21 +54,29 @@ pub struct Due {
     pub waits: bool,
 }
 
-const OF: &str = "SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM dirty WHERE connection = $1 AND due <= $2) THEN 1 ELSE 0 END AS BIGINT),
+const AT_WORK: &str = "SELECT name, partner, connector, state, state_reason, base_url, external_id, scopes, share_from, clock_offset,
+    CAST(CASE WHEN EXISTS (SELECT 1 FROM dirty WHERE connection = $1 AND due <= $2) THEN 1 ELSE 0 END AS BIGINT),
     CAST(CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE connection = $1 AND way = 'out' AND lane IN (0, 1, 2, 3) AND due <= $2
       AND state = 'open' AND wanted_version > done_version) THEN 1 ELSE 0 END AS BIGINT),
     CAST(CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE connection = $1 AND way = 'back' AND lane IN (0, 1, 2, 3) AND due <= $2
       AND state = 'open' AND wanted_version > done_version) THEN 1 ELSE 0 END AS BIGINT),
     CAST(CASE WHEN EXISTS (SELECT 1 FROM sweeps WHERE connection = $1 AND due <= $2) THEN 1 ELSE 0 END AS BIGINT),
-    CAST(CASE WHEN EXISTS (SELECT 1 FROM waiting WHERE connection = $1 AND look_at IS NOT NULL) THEN 1 ELSE 0 END AS BIGINT)";
+    CAST(CASE WHEN EXISTS (SELECT 1 FROM waiting WHERE connection = $1 AND look_at IS NOT NULL) THEN 1 ELSE 0 END AS BIGINT)
+  FROM connections WHERE name = $1 AND state = 'connected' AND NOT EXISTS (SELECT 1 FROM settings WHERE name = 'stopped')";
 
-/// What is due on a connection: mostly nothing, and that is one question.
+type AtWork =
+    (String, String, String, String, Option<String>, Option<String>, Option<String>, String, Option<i64>, i64, i64, i64, i64, i64, i64);
+
+/// One connection and what is due on it, when it is connected and not everything is stopped: mostly nothing is, and that is one question.
 ///
 /// # Errors
 /// The store's.
-pub async fn of(db: &Db, connection: &str, now: Millis) -> Result<Due> {
-    let (hints, out, back, sweeps, waits) = db.row::<(i64, i64, i64, i64, i64)>(OF, args![connection, now]).await?.unwrap_or_default();
-    Ok(Due { hints: hints == 1, out: out == 1, back: back == 1, sweeps: sweeps == 1, waits: waits == 1 })
+pub async fn at_work(db: &Db, connection: &str, now: Millis) -> Result<Option<(Connection, Due)>> {
+    let row = db.row::<AtWork>(AT_WORK, args![connection, now]).await?;
+    Ok(row.map(|(name, partner, connector, state, why, base, account, scopes, from, offset, hints, out, back, sweeps, waits)| {
+        let stored = connections::connection((name, partner, connector, state, why, base, account, scopes, from, offset));
+        (stored, Due { hints: hints == 1, out: out == 1, back: back == 1, sweeps: sweeps == 1, waits: waits == 1 })
+    }))
 }
 
 const EXPECT_POLLS: &str = "INSERT INTO cursors (connection, object, next_poll_at, quiet_since, resync_needed, lease_until)

@@ -328,6 +328,20 @@ impl Db {
         Ok(touched)
     }
 
+    /// One statement in a transaction of its own; answers whether it touched anything.
+    pub async fn touch(&self, sql: &'static str, args: Vec<Arg>) -> Result<bool> {
+        match self {
+            Self::Sqlite { write, .. } => {
+                let (text, args) = dialect::sqlite_together(vec![(sql, args), ("SELECT changes() > 0", Vec::new())]);
+                match write.keep(text, args).await {
+                    Err(Error::Passing { .. }) => Ok(false),
+                    kept => kept.map(|()| true),
+                }
+            }
+            Self::Postgres(_) => Ok(self.exec(sql, args).await? > 0),
+        }
+    }
+
     /// The same database by a connection of its own, for what must not wait behind work. On SQLite the same pools: it has one writer.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ const BEAT: &str = "UPDATE replicas SET beat_at = $2 WHERE id = $1";
 
 /// A heartbeat. Answers false when the replica was found dead: what it owned may be another's now.
 pub async fn beat(db: &Db, id: &str, now: Millis) -> Result<bool> {
-    Ok(db.exec(BEAT, args![id, now]).await? == 1)
+    db.touch(BEAT, args![id, now]).await
 }
 
 const LEAVING: &str = "UPDATE replicas SET leaving = 1 WHERE id = $1";

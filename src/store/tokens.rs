@@ -28,16 +28,21 @@ pub struct Stored {
     pub cooldown_until: Option<Millis>,
     /// Failed refreshes in a row.
     pub failures: i64,
+    /// Why the partner must connect again, where that is so.
+    pub given_up: Option<String>,
 }
 
-type Row = (String, Option<String>, Option<i64>, Option<i64>, i64, Option<i64>, Option<String>, Option<i64>, Option<i64>, i64);
+type Row =
+    (String, Option<String>, Option<i64>, Option<i64>, i64, Option<i64>, Option<String>, Option<i64>, Option<i64>, i64, Option<String>);
 const ONE: &str = "SELECT access, refresh, expires_at, refresh_at, version, refresh_intent_at, refresh_owner, refresh_until,
-  cooldown_until, failures FROM tokens WHERE connection = $1";
+    cooldown_until, failures,
+    (SELECT COALESCE(state_reason, 'invalid_grant') FROM connections WHERE name = $1 AND state = 'reconnect_needed')
+  FROM tokens WHERE connection = $1";
 
 /// A connection's tokens.
 pub async fn one(db: &Db, connection: &str) -> Result<Option<Stored>> {
     let row = db.row::<Row>(ONE, args![connection]).await?;
-    Ok(row.map(|(access, refresh, expires_at, refresh_at, version, intent_at, owner, until, cooldown_until, failures)| Stored {
+    Ok(row.map(|(access, refresh, expires_at, refresh_at, version, intent_at, owner, until, cooldown_until, failures, given_up)| Stored {
         access,
         refresh,
         expires_at,
@@ -48,6 +53,7 @@ pub async fn one(db: &Db, connection: &str) -> Result<Option<Stored>> {
         until,
         cooldown_until,
         failures,
+        given_up,
     }))
 }
 
@@ -58,7 +64,7 @@ const CLAIM: &str = "UPDATE tokens SET refresh_intent_at = COALESCE(refresh_inte
 /// whether it was given: not when anybody has saved, begun or failed since `read`. The caller has seen to it that no refresh is under way.
 pub async fn claim(db: &Db, connection: &str, read: &Stored, owner: &str, now: Millis, until: Millis) -> Result<bool> {
     let before = read.owner.as_deref().unwrap_or_default();
-    Ok(db.exec(CLAIM, args![connection, read.version, before, now, owner, until, read.failures]).await? == 1)
+    db.touch(CLAIM, args![connection, read.version, before, now, owner, until, read.failures]).await
 }
 
 /// Tokens to be saved: sealed.
@@ -86,7 +92,7 @@ const SAVE: &str = "INSERT INTO tokens (connection, access, refresh, expires_at,
 /// Saves tokens and ends whatever refresh was open. Answers whether they were saved: not when newer ones are there.
 pub async fn save(tx: &mut Tx, connection: &str, tokens: Saved) -> Result<bool> {
     let Saved { access, refresh, expires_at, refresh_at, version } = tokens;
-    Ok(tx.exec(SAVE, args![connection, access, refresh, expires_at, refresh_at, version]).await? == 1)
+    Ok(tx.touch(SAVE, args![connection, access, refresh, expires_at, refresh_at, version], 1).await? == 1)
 }
 
 const END: &str = "UPDATE tokens SET refresh_intent_at = $3, refresh_owner = NULL, refresh_until = NULL, cooldown_until = $4,

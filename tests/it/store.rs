@@ -170,7 +170,7 @@ async fn cursors_and_versions_are_remembered() {
         let mut seen = dirty::already_seen(&db, "c", "contact", &polled).await.unwrap();
         seen.sort();
         assert_eq!(seen, ["1", "2"]);
-        assert_eq!(dirty::cursor(&db, "c", "contact").await.unwrap(), Some((Some("{\"at\":1}".into()), 60, 0)));
+        assert_eq!(dirty::cursors(&db, "c", "contact", "").await.unwrap(), (Some((Some("{\"at\":1}".into()), 60, 0)), None));
     }
 }
 
