@@ -11,6 +11,7 @@ use crate::http::line::Line;
 use crate::http::lines::Lines;
 use crate::rules::Rules;
 use crate::store::dirty::Raising;
+use crate::store::quiet::Quiet;
 use crate::store::{Db, connections};
 use crate::vault::Vault;
 
@@ -40,6 +41,8 @@ pub struct Context {
     pub deciding: tokio::sync::Semaphore,
     /// Raises the hints of webhooks.
     pub raising: Raising,
+    /// Polls that found nothing and are not kept yet.
+    pub quiet: Quiet,
     /// Our own address as partners and vendors see it, such as `https://leads.example`.
     pub public_url: String,
 }

@@ -25,6 +25,7 @@ use crate::oauth::authorize;
 use crate::publish::{self, Places, Published};
 use crate::replicas::{self, Member};
 use crate::rules::Rules;
+use crate::store::quiet::Quiet;
 use crate::store::{Db, connections, deliveries, dirty, due, inbox, tokens};
 use crate::turns::{End, Turns};
 use crate::vault::{KeyCheck, Vault};
@@ -129,6 +130,7 @@ async fn assemble(
         wake: Wake::default(),
         deciding: tokio::sync::Semaphore::new(std::thread::available_parallelism().map_or(2, std::num::NonZero::get)),
         raising: dirty::Raising::default(),
+        quiet: Quiet::default(),
         public_url: config.server.public_url.trim_end_matches('/').to_owned(),
     };
     Ok(Built { ctx: Arc::new(ctx), signer: config.signer()?, diagnostics })
@@ -227,6 +229,7 @@ pub async fn drain(ctx: &Context, signer: &Signer) -> Result<usize> {
         let mut worked = false;
         for line in ctx.lines.values().filter(|line| line.fence().holds(&ctx.clock)) {
             worked |= Box::pin(pipeline::turn(ctx, line)).await?;
+            ctx.quiet.keep(&ctx.db).await?;
         }
         sealer::run_once(ctx, signer).await?;
         if !worked {
@@ -254,6 +257,9 @@ pub async fn work(ctx: Arc<Context>, signer: Signer, name: String, stop: Cancell
         let since = ctx.clock.now() - looked;
         if since >= TICK || worked && since >= SOON {
             (looked, worked) = (ctx.clock.now(), false);
+            if let Err(error) = ctx.quiet.keep(&ctx.db).await {
+                tracing::warn!(%error, "quiet polls could not be kept; they are made again");
+            }
             match due::connections(&ctx.db, looked).await {
                 Ok(due) => due.into_iter().filter(|name| member.owns(name)).for_each(|name| turns.want(name)),
                 Err(error) => tracing::error!(%error, "the store cannot be asked for work; tried again"),

@@ -200,14 +200,15 @@ impl Limits {
     }
 
     /// Spends from budgets, waiting a moment where needed. `protect` is for withdrawals, erasures and recalls: they use
-    /// what is kept free for them, and more than the share that the partner was promised.
+    /// what is kept free for them, and more than the share that the partner was promised. `owner` says that the connection is this
+    /// process's for long.
     ///
     /// # Errors
     /// When it would take longer: the time from which it may be tried again.
-    pub async fn spend(&self, cost: &[(&'static str, u32)], protect: bool) -> Result<Permit<'_>, Millis> {
+    pub async fn spend(&self, cost: &[(&'static str, u32)], protect: bool, owner: bool) -> Result<Permit<'_>, Millis> {
         let mut permit = Permit { limits: self, taken: Vec::new() };
         for (name, units) in cost {
-            match self.take(name, i64::from(*units), protect).await {
+            match self.take(name, i64::from(*units), protect, owner).await {
                 Ok(taken) => permit.taken.extend(taken),
                 Err(until) => {
                     permit.unused();
@@ -231,14 +232,14 @@ impl Limits {
     pub async fn ahead(&self, cost: &BTreeMap<String, u32>, protect: bool) -> Result<Ahead<'_>, Millis> {
         let mut ahead = Ahead { limits: self, left: Mutex::default() };
         for (name, units) in cost {
-            if let Some((_, block, units)) = self.take(name, i64::from(*units), protect).await? {
+            if let Some((_, block, units)) = self.take(name, i64::from(*units), protect, true).await? {
                 ahead.left.get_mut().unwrap_or_else(PoisonError::into_inner).push((name.clone(), block, units));
             }
         }
         Ok(ahead)
     }
 
-    async fn take(&self, name: &str, units: i64, protect: bool) -> Result<Option<(&Paced, u64, i64)>, Millis> {
+    async fn take(&self, name: &str, units: i64, protect: bool, owner: bool) -> Result<Option<(&Paced, u64, i64)>, Millis> {
         loop {
             let now = self.clock.now();
             if let Some(until) = self.blocked_until(name).filter(|until| *until > now) {
@@ -249,7 +250,7 @@ impl Limits {
             let until = match paced.take(units, protect, &self.clock) {
                 Take::Yes(block) => return Ok(Some((paced, block, units))),
                 Take::Wait(until) => until,
-                Take::Reserve => match self.reserve(name, paced, units, protect).await {
+                Take::Reserve => match self.reserve(name, paced, units, protect, owner).await {
                     Ok(Ok(())) => continue,
                     Ok(Err(until)) => until,
                     Err(error) => {
@@ -266,7 +267,7 @@ impl Limits {
     }
 
     /// Reserves a block in the budget's row, or reads the row when it is not known. Answers when there may be room, when there is none.
-    async fn reserve(&self, name: &str, paced: &Paced, units: i64, protect: bool) -> Result<Result<(), Millis>> {
+    async fn reserve(&self, name: &str, paced: &Paced, units: i64, protect: bool, owner: bool) -> Result<Result<(), Millis>> {
         let _one = paced.writing.lock().await;
         let now = self.clock.now();
         // Whoever held the lock may have reserved enough for both.
@@ -277,13 +278,13 @@ impl Limits {
             self.read(name, paced).await?;
             return Ok(Ok(()));
         };
-        let planned = paced.window().plan(units, protect, now);
-        let (spent, size) = match planned {
+        let planned = paced.window().plan(units, protect, owner, now);
+        let planned = match planned {
             Ok(planned) => planned,
             Err(until) => return Ok(Err(until)),
         };
-        if budgets::write(&self.db, &self.connection, name, spent.text(), version).await? {
-            paced.window().reserved(spent, size, version + 1, now);
+        if budgets::write(&self.db, &self.connection, name, planned.spent.text(), version).await? {
+            paced.window().reserved(planned, version + 1);
         } else {
             paced.window().unread();
         }

@@ -226,7 +226,7 @@ async fn send_on(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, t
     loop {
         let permit = match terms.ahead.and_then(|ahead| ahead.part(&ask.cost)) {
             Some(permit) => Ok(permit),
-            None => line.limits().spend(&ask.cost, terms.protect).await,
+            None => line.limits().spend(&ask.cost, terms.protect, terms.owned).await,
         };
         let permit = match permit {
             Ok(permit) => permit,

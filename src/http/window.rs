@@ -3,6 +3,10 @@
 //! The vendor counts a request at some moment between its sending and its answer. A spent unit is therefore held for one
 //! whole window after its answer was heard: no window of the vendor's, wherever it starts, can then hold more than the
 //! limit. Units are reserved in blocks, in a row that all replicas share, before they are used.
+//!
+//! A quiet account is asked a question now and then, and a block for each would be one write for each. Its owner has a
+//! block of one unit that *rests*: it lives through several polls, and its unit is there again a window after its answer.
+//! In whichever window a crash falls, no more than that one unit was used of it.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +21,10 @@ const OF_LIFE: i64 = 4;
 const PROTECTED: i64 = 50;
 /// A request of a block whose owner died is on its way this long at most.
 const ON_ITS_WAY: Millis = 5 * SECOND;
+/// An account is quiet when nothing of it was held this long.
+const QUIET: Millis = MINUTE;
+/// How long a block rests: through two of the longest pauses between polls.
+const RESTS: Millis = 40 * MINUTE;
 /// What the vendor says of other apps is believed this long at most.
 const BELIEVED: Millis = 15 * MINUTE;
 
@@ -27,7 +35,7 @@ pub struct Spent {
     from: Millis,
     /// Units with the time after `from` at which the last of their answers was heard.
     log: Vec<(Millis, i64)>,
-    /// Reserved blocks whose use is not known yet: id, time of reserving, units.
+    /// Reserved blocks whose use is not known yet: id, until when they may be taken from, units.
     open: Vec<(String, Millis, i64)>,
     /// The limit that the vendor stated.
     stated: Option<i64>,
@@ -55,7 +63,7 @@ impl Spent {
     fn ends(&self, length: Millis, own: &str) -> Vec<(Millis, i64)> {
         let others = self.open.iter().filter(|(id, ..)| own.is_empty() || !id.starts_with(own));
         let log = self.log.iter().map(|(at, units)| (self.from + at + length, *units));
-        log.chain(others.map(|(_, at, units)| (at + life(length) + ON_ITS_WAY + length, *units))).collect()
+        log.chain(others.map(|(_, until, units)| (until + ON_ITS_WAY + length, *units))).collect()
     }
 }
 
@@ -69,11 +77,22 @@ fn life(length: Millis) -> Millis {
 struct Block {
     id: String,
     seq: u64,
-    at: Millis,
+    /// Until when it may be taken from.
+    until: Millis,
+    /// Whether units come back to it.
+    rests: bool,
     units: i64,
     taken: i64,
     /// Units of `taken` whose answers were not heard yet.
     on_their_way: i64,
+}
+
+/// A block that may be taken from once the row says so.
+#[derive(Debug)]
+pub struct Planned {
+    /// The row to write first.
+    pub spent: Spent,
+    block: Block,
 }
 
 /// What became of asking for units.
@@ -110,6 +129,8 @@ pub struct Window {
     sealed: usize,
     /// Units that the block before used: the next one follows the need.
     lately: i64,
+    /// When the last answer was heard.
+    last: Millis,
     /// The limit that the vendor stated.
     stated: Option<i64>,
     /// Units that other apps spent in the vendor's window, and until when that is believed.
@@ -133,6 +154,7 @@ impl Window {
             heard: Vec::new(),
             sealed: 0,
             lately: 0,
+            last: 0,
             stated: None,
             others: (0, 0),
         }
@@ -228,9 +250,18 @@ impl Window {
             return Take::Wait(self.free_at(units, protect, now));
         }
         match self.blocks.last() {
-            Some(block) if now < block.at + life(self.length) && block.taken + units <= block.units => Take::Yes(block.seq),
+            Some(block) if now < block.until && self.gone(block, now) + units <= block.units => Take::Yes(block.seq),
             _ => Take::Reserve,
         }
+    }
+
+    /// Units of a block that are not there for now. What was heard since a block rests is its own.
+    fn gone(&self, block: &Block, now: Millis) -> i64 {
+        if !block.rests {
+            return block.taken;
+        }
+        let held = self.heard.iter().filter(|(at, _)| at + self.length > now);
+        block.on_their_way + held.map(|(_, units)| units).sum::<i64>()
     }
 
     /// Takes units that [`Window::look`] has just found.
@@ -245,6 +276,10 @@ impl Window {
     pub fn answered(&mut self, seq: u64, units: i64, now: Millis) {
         let Some(block) = self.blocks.iter_mut().find(|b| b.seq == seq) else { return };
         block.on_their_way -= units;
+        self.last = now;
+        if self.sealed == 0 {
+            self.heard.retain(|(at, _)| at + self.length > now);
+        }
         let slot = (self.length / SLOTS).max(1);
         // Rounded up: never held shorter than a window.
         let at = (now + slot - 1).div_euclid(slot) * slot;
@@ -264,9 +299,14 @@ impl Window {
 
     /// What the row is to say: what is known to be used, and what is on its way. No block is taken from any more.
     pub fn settle(&mut self, now: Millis) -> Spent {
-        if let Some(block) = self.blocks.last_mut() {
-            self.lately = block.taken;
-            block.units = block.taken;
+        if let Some(mut block) = self.blocks.pop() {
+            self.lately = self.gone(&block, now);
+            // Nothing is taken from it any more.
+            block.units = 0;
+            if block.rests {
+                block.until = block.until.min(now);
+            }
+            self.blocks.push(block);
         }
         self.blocks.retain(|block| block.on_their_way > 0);
         self.sealed = self.heard.len();
@@ -280,8 +320,8 @@ impl Window {
             same
         });
         let mut open = self.kept.open.clone();
-        open.retain(|(id, at, _)| !id.starts_with(&self.own) && at + life(self.length) + ON_ITS_WAY + self.length > now);
-        open.extend(self.blocks.iter().map(|block| (block.id.clone(), block.at, block.on_their_way)));
+        open.retain(|(id, until, _)| !id.starts_with(&self.own) && until + ON_ITS_WAY + self.length > now);
+        open.extend(self.blocks.iter().map(|block| (block.id.clone(), block.until, block.on_their_way)));
         let from = log.first().map_or(0, |(at, _)| *at);
         Spent { from, log: log.into_iter().map(|(at, units)| (at - from, units)).collect(), open, stated: self.stated, others: self.others }
     }
@@ -293,27 +333,31 @@ impl Window {
         self.read(spent, version);
     }
 
-    /// Plans a block of at least so many units: the row to write before using it, and how many they are.
+    /// Plans a block of at least so many units. One may rest where `owner` says that the connection is ours for long.
     ///
     /// # Errors
     /// The time from which there may be room.
-    pub fn plan(&mut self, units: i64, protect: bool, now: Millis) -> Result<(Spent, i64), Millis> {
-        let room = self.cap(protect, now) - self.used(now);
+    pub fn plan(&mut self, units: i64, protect: bool, owner: bool, now: Millis) -> Result<Planned, Millis> {
+        let used = self.used(now);
+        let room = self.cap(protect, now) - used;
         if room < units {
             return Err(self.free_at(units, protect, now));
         }
+        let rests = owner && units == 1 && used == 0 && now - self.last >= QUIET;
         let mut spent = self.settle(now);
         let most = (self.ours() / BLOCKS).min(self.ours() * life(self.length) / self.length / OF_LIFE);
-        let size = (2 * self.lately).clamp(1, most.max(1)).max(units).min(room);
-        spent.open.push((format!("{}{}", self.own, self.count), now, size));
-        Ok((spent, size))
+        let size = if rests { 1 } else { (2 * self.lately).clamp(1, most.max(1)).max(units).min(room) };
+        let until = now + if rests { RESTS } else { life(self.length) };
+        let id = format!("{}{}", self.own, self.count);
+        spent.open.push((id.clone(), until, size));
+        let block = Block { id, seq: self.count, until, rests, units: size, taken: 0, on_their_way: 0 };
+        Ok(Planned { spent, block })
     }
 
     /// The planned block is in the row now: it may be taken from until its life ends.
-    pub fn reserved(&mut self, spent: Spent, size: i64, version: i64, at: Millis) {
-        self.wrote(spent, version);
-        let id = format!("{}{}", self.own, self.count);
-        self.blocks.push(Block { id, seq: self.count, at, units: size, taken: 0, on_their_way: 0 });
+    pub fn reserved(&mut self, planned: Planned, version: i64) {
+        self.wrote(planned.spent, version);
+        self.blocks.push(planned.block);
         self.count += 1;
     }
 

@@ -13,6 +13,7 @@ use crate::http::talk::{Ended, Sink, drive};
 use crate::points;
 use crate::store::connections::{self, Connection};
 use crate::store::dirty::{self, Raise};
+use crate::store::quiet::Found;
 use crate::store::shares;
 
 /// Most records at a recipient whose fate is asked for in one poll.
@@ -30,6 +31,9 @@ const CLOCK_MOVED: Millis = SECOND;
 pub async fn poll(ctx: &Context, line: &Line, stored: &Connection, object: &str, selection: Selection) -> Result<bool> {
     let now = ctx.clock.now();
     let poll = &line.manifest().poll;
+    if ctx.quiet.has(line.name(), object) {
+        ctx.quiet.keep(&ctx.db).await?;
+    }
     let follow = format!("follow {object}");
     let (polled, followed) = dirty::cursors(&ctx.db, line.name(), object, &follow).await?;
     let (cursor, due, quiet_since) = polled.unwrap_or((None, 0, now));
@@ -63,10 +67,19 @@ pub async fn poll(ctx: &Context, line: &Line, stored: &Connection, object: &str,
             (None, now + 10 * line.poll_every())
         }
     };
-    let followed = line.role().receives().then(|| followed.unwrap_or_default());
+    let followed = line.role().receives().then(|| followed.unwrap_or_default()).filter(|(_, due, _)| *due <= now);
+    let clock_moved = (line.clock_offset() - stored.clock_offset).abs() > CLOCK_MOVED;
+    if raised == 0
+        && followed.is_none()
+        && !clock_moved
+        && let Some(cursor) = reached
+    {
+        ctx.quiet.note(line.name(), object, Found { cursor, at: now, next });
+        return Ok(false);
+    }
     let mut tx = ctx.db.begin().await?;
     let mut raised_more = 0;
-    if let Some((after, ..)) = followed.filter(|(_, due, _)| *due <= now) {
+    if let Some((after, ..)) = followed {
         // What a lead turned into may move without touching the lead's own record.
         let open = shares::followed(&mut tx, line.name(), object, &after.unwrap_or_default(), FOLLOWED).await?;
         // The next of very many come with the next poll.
@@ -80,7 +93,7 @@ pub async fn poll(ctx: &Context, line: &Line, stored: &Connection, object: &str,
         dirty::save_cursor(&mut tx, line.name(), &follow, Some(last.unwrap_or_default()), now + pause * line.poll_every()).await?;
     }
     dirty::polled(&mut tx, line.name(), object, reached, now, next, raised > 0).await?;
-    if (line.clock_offset() - stored.clock_offset).abs() > CLOCK_MOVED {
+    if clock_moved {
         connections::set_clock_offset(&mut tx, line.name(), line.clock_offset()).await?;
     }
     tx.commit().await?;

@@ -10,33 +10,27 @@ use crate::clock::Millis;
 use crate::errors::Result;
 
 // From one connection to the next by the index: a plain GROUP BY would read every row that waits.
-const HINTS: &str = "WITH RECURSIVE waits (connection) AS (SELECT MIN(connection) FROM dirty
-    UNION ALL SELECT (SELECT MIN(dirty.connection) FROM dirty WHERE dirty.connection > waits.connection) FROM waits WHERE waits.connection IS NOT NULL)
-  SELECT connection FROM waits WHERE connection IS NOT NULL
-    AND EXISTS (SELECT 1 FROM dirty WHERE dirty.connection = waits.connection AND dirty.due <= $1)";
-const DELIVERIES: &str = "WITH RECURSIVE waits (connection) AS (
+const CONNECTIONS: &str = "WITH RECURSIVE hinted (connection) AS (SELECT MIN(connection) FROM dirty
+    UNION ALL SELECT (SELECT MIN(dirty.connection) FROM dirty WHERE dirty.connection > hinted.connection) FROM hinted WHERE hinted.connection IS NOT NULL),
+  waits (connection) AS (
     SELECT MIN(connection) FROM deliveries WHERE state = 'open' AND wanted_version > done_version
     UNION ALL SELECT (SELECT MIN(deliveries.connection) FROM deliveries WHERE deliveries.connection > waits.connection
       AND deliveries.state = 'open' AND deliveries.wanted_version > deliveries.done_version) FROM waits WHERE waits.connection IS NOT NULL)
-  SELECT connection FROM waits WHERE connection IS NOT NULL
+  SELECT connection FROM hinted WHERE connection IS NOT NULL
+    AND EXISTS (SELECT 1 FROM dirty WHERE dirty.connection = hinted.connection AND dirty.due <= $1)
+  UNION SELECT connection FROM waits WHERE connection IS NOT NULL
     AND EXISTS (SELECT 1 FROM deliveries WHERE deliveries.connection = waits.connection AND deliveries.way IN ('out', 'back') AND deliveries.lane IN (0, 1, 2, 3)
-      AND deliveries.due <= $1 AND deliveries.state = 'open' AND deliveries.wanted_version > deliveries.done_version)";
-const POLLS: &str = "SELECT cursors.connection FROM cursors JOIN connections ON connections.name = cursors.connection
-  WHERE cursors.next_poll_at <= $1 AND cursors.object NOT LIKE 'follow %' AND connections.state = 'connected'";
-const SWEEPS: &str = "SELECT DISTINCT connection FROM sweeps WHERE due <= $1";
+      AND deliveries.due <= $1 AND deliveries.state = 'open' AND deliveries.wanted_version > deliveries.done_version)
+  UNION SELECT cursors.connection FROM cursors JOIN connections ON connections.name = cursors.connection
+    WHERE cursors.next_poll_at <= $1 AND cursors.object NOT LIKE 'follow %' AND connections.state = 'connected'
+  UNION SELECT connection FROM sweeps WHERE due <= $1";
 
-/// The connections for which a hint, a delivery, a poll or a sweep is due, by name. What is claimed is due again when its lease ends.
+/// The connections for which a hint, a delivery, a poll or a sweep is due. What is claimed is due again when its lease ends.
 ///
 /// # Errors
 /// The store's.
 pub async fn connections(db: &Db, now: Millis) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for sql in [HINTS, DELIVERIES, POLLS, SWEEPS] {
-        names.extend(db.rows::<(String,)>(sql, args![now]).await?.into_iter().map(|(name,)| name));
-    }
-    names.sort();
-    names.dedup();
-    Ok(names)
+    Ok(db.rows::<(String,)>(CONNECTIONS, args![now]).await?.into_iter().map(|(name,)| name).collect())
 }
 
 /// What is due on one connection.

@@ -24,6 +24,7 @@ pub mod ledger;
 pub mod loads;
 pub mod overwrites;
 pub mod people;
+pub mod quiet;
 mod readers;
 pub mod replicas;
 pub mod shares;

@@ -253,9 +253,8 @@ async fn checkpoint(options: SqliteConnectOptions, mut commits: watch::Receiver<
     log.push("-wal");
     let (mut connection, mut seen) = (None, 0u64);
     while commits.changed().await.is_ok() {
-        let size = std::fs::metadata(&log).map_or(0, |log| log.len());
         seen += 1;
-        if size < CHECKPOINT_FROM || seen % CHECKPOINT_EVERY != 0 {
+        if seen % CHECKPOINT_EVERY != 0 || std::fs::metadata(&log).map_or(0, |log| log.len()) < CHECKPOINT_FROM {
             continue;
         }
         if connection.is_none() {

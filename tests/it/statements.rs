@@ -165,7 +165,7 @@ fn walks(plan: &[String]) -> bool {
     };
     let scans = plan.iter().filter(own).any(|step| {
         step.starts_with("SCAN")
-            && !["SCAN waits", "SCAN CONSTANT", "SCAN (", "SCAN near", "SCAN item", "SCAN picked"].iter().any(|fine| step.starts_with(fine))
+            && !["SCAN waits", "SCAN hinted", "SCAN CONSTANT", "SCAN (", "SCAN near", "SCAN item", "SCAN picked"].iter().any(|fine| step.starts_with(fine))
     });
     // A batch that is joined comes first; one in a list (`IN`) is read once.
     let reads = |step: &&String| step.starts_with("SCAN") || step.starts_with("SEARCH");
