@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::alike::Alike;
-use crate::clock::{Clock, MINUTE, Millis};
+use crate::clock::{Clock, MINUTE, Millis, SECOND};
 use crate::config::{Config, Connection, Day, Period};
 use crate::context::{Context, Wake};
 use crate::errors::{Diagnostic, Error, Result};
@@ -33,6 +33,8 @@ use crate::{pipeline, sealer};
 
 /// How often due work is looked for when nothing wakes us.
 const TICK: Millis = 500;
+/// How often hints are taken in that nobody told of.
+const LOOK_THROUGH: Millis = 2 * SECOND;
 /// How soon after a turn the work that it made for others is looked for.
 const SOON: Millis = 20;
 /// Connections made ready at the same time.
@@ -340,7 +342,7 @@ async fn take_in_until(ctx: Arc<Context>, stop: CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = ctx.clock.sleep(TICK) => {}
+            () = ctx.clock.sleep(LOOK_THROUGH) => {}
         }
     }
 }

@@ -16,6 +16,10 @@ const PAGE: i64 = 8;
 /// # Errors
 /// The store's; another sealer's work is no error.
 pub async fn run_once(ctx: &Context, signer: &Signer) -> Result<usize> {
+    // Mostly nothing waits, and that is one question.
+    if !ledger::any_waiting(&ctx.db).await? {
+        return Ok(0);
+    }
     let now = ctx.clock.now();
     let mut look = ctx.db.reading().await?;
     let waited = ledger::unsealed(&mut look, BATCH).await?;

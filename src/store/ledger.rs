@@ -30,6 +30,13 @@ pub async fn waiting(db: &Db) -> Result<i64> {
     Ok(db.row::<(i64,)>(WAITING, args![]).await?.map_or(0, |r| r.0))
 }
 
+const ANY: &str = "SELECT id FROM ledger_waiting ORDER BY id LIMIT 1";
+
+/// Whether anything waits to be sealed.
+pub async fn any_waiting(db: &Db) -> Result<bool> {
+    Ok(db.row::<(String,)>(ANY, args![]).await?.is_some())
+}
+
 /// Most transactions whose entries are sealed together.
 const TOGETHER: i64 = 500;
 const COUNTS: &str = "SELECT id, count FROM ledger_waiting ORDER BY id LIMIT $1";
