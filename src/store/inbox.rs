@@ -1,15 +1,16 @@
 //! Hints on their way into an embedded store: kept in a small file of their own, with a writer of its own, so that no webhook
 //! waits for work to get on the disk. Work takes them into `dirty` before it looks for what is due.
 //!
-//! A crash in between takes them in twice: a hint only says what to look at, so that costs one look.
+//! What was taken in is deleted with the next webhook's hints, for a commit of its own would be one that webhooks wait for. A crash in
+//! between takes them in twice: a hint only says what to look at, so that costs one look.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 
-use super::dialect::sqlite;
+use super::dialect::sqlite_together;
 use super::dirty::{self, Raise};
 use super::readers::Readers;
 use super::writer::Writer;
@@ -36,6 +37,9 @@ pub struct Inbox {
     kept: Arc<AtomicU64>,
     /// How much of that was taken in; held by the one who takes in.
     taken: Arc<tokio::sync::Mutex<u64>>,
+    /// The last hint that was taken in, and the last that is deleted.
+    last: Arc<AtomicI64>,
+    deleted: Arc<AtomicI64>,
 }
 
 impl Inbox {
@@ -51,7 +55,8 @@ impl Inbox {
         let mut tx = Tx::Sqlite(OnWriter::new(&write));
         tx.raw(SCHEMA).await?;
         tx.commit().await?;
-        Ok(Self { read: Readers::new(&options, 1), write, kept: Arc::new(AtomicU64::new(1)), taken: Arc::default() })
+        let (read, kept) = (Readers::new(&options, 1), Arc::new(AtomicU64::new(1)));
+        Ok(Self { read, write, kept, taken: Arc::default(), last: Arc::default(), deleted: Arc::default() })
     }
 
     /// Keeps hints `(connection, hint)`; answers after the commit.
@@ -61,8 +66,21 @@ impl Inbox {
     pub async fn keep<'a>(&self, hints: impl Iterator<Item = (&'a str, &'a Raise)>, now: Millis) -> Result<()> {
         let rows: Vec<Value> = hints.map(|(at, h)| json!([at, h.object, h.remote_id, h.kind, h.detail])).collect();
         points::at("webhook.raised").await;
-        self.write.keep(sqlite(KEEP).to_owned(), args![Value::from(rows), now]).await?;
+        let last = self.last.load(Ordering::Acquire);
+        let (text, args) = sqlite_together(vec![(TAKEN, args![last]), (KEEP, args![Value::from(rows), now])]);
+        self.write.keep(text, args).await?;
+        self.deleted.fetch_max(last, Ordering::AcqRel);
         self.kept.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Deletes what was taken in, when no webhook has come since that would have done so.
+    async fn clear(&self) -> Result<()> {
+        let last = self.last.load(Ordering::Acquire);
+        if self.deleted.fetch_max(last, Ordering::AcqRel) < last {
+            let (text, args) = sqlite_together(vec![(TAKEN, args![last])]);
+            self.write.keep(text, args).await?;
+        }
         Ok(())
     }
 
@@ -74,7 +92,7 @@ impl Inbox {
 
 const KEEP: &str = "INSERT INTO inbox (connection, object, remote_id, kind, detail, at)
   SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, $2 FROM json_each(CAST($1 AS TEXT))";
-const KEPT: &str = "SELECT id, connection, object, remote_id, kind, detail, at FROM inbox ORDER BY id LIMIT $1";
+const KEPT: &str = "SELECT id, connection, object, remote_id, kind, detail, at FROM inbox WHERE id > $1 ORDER BY id LIMIT $2";
 const TAKEN: &str = "DELETE FROM inbox WHERE id <= $1";
 
 /// Id, connection, object, record, kind, detail, kept at.
@@ -104,12 +122,13 @@ pub async fn take_in(db: &Db) -> Result<()> {
 pub async fn look_through(db: &Db) -> Result<()> {
     let Db::Sqlite { inbox, .. } = db else { return Ok(()) };
     let _taken = inbox.taken.lock().await;
-    take_all(db, inbox).await
+    take_all(db, inbox).await?;
+    inbox.clear().await
 }
 
 async fn take_all(db: &Db, inbox: &Inbox) -> Result<()> {
     loop {
-        let rows = read_rows::<Row>(&inbox.read, KEPT, args![BATCH]).await?;
+        let rows = read_rows::<Row>(&inbox.read, KEPT, args![inbox.last.load(Ordering::Acquire), BATCH]).await?;
         let more = rows.len() as i64 == BATCH;
         take(db, inbox, rows).await?;
         if !more {
@@ -118,12 +137,12 @@ async fn take_all(db: &Db, inbox: &Inbox) -> Result<()> {
     }
 }
 
-const WAITING: &str = "SELECT connection, COUNT(DISTINCT remote_id), MIN(at) FROM inbox GROUP BY connection";
+const WAITING: &str = "SELECT connection, COUNT(DISTINCT remote_id), MIN(at) FROM inbox WHERE id > $1 GROUP BY connection";
 
 /// How many records are named by what was not taken in yet, by connection, and since when.
 pub(super) async fn waiting(db: &Db) -> Result<Vec<(String, i64, Millis)>> {
     let Db::Sqlite { inbox, .. } = db else { return Ok(Vec::new()) };
-    read_rows(&inbox.read, WAITING, args![]).await
+    read_rows(&inbox.read, WAITING, args![inbox.last.load(Ordering::Acquire)]).await
 }
 
 async fn take(db: &Db, inbox: &Inbox, rows: Vec<Row>) -> Result<()> {
@@ -138,5 +157,6 @@ async fn take(db: &Db, inbox: &Inbox, rows: Vec<Row>) -> Result<()> {
     dirty::raise_all(&mut tx, hints.iter().map(|(at, hint)| (at.as_str(), hint)), now).await?;
     tx.commit().await?;
     points::at("inbox.raised").await;
-    inbox.write.keep(sqlite(TAKEN).to_owned(), args![last]).await
+    inbox.last.store(last, Ordering::Release);
+    Ok(())
 }
