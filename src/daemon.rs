@@ -231,7 +231,7 @@ pub async fn drain(ctx: &Context, signer: &Signer) -> Result<usize> {
         let mut worked = false;
         for line in ctx.lines.values().filter(|line| line.fence().holds(&ctx.clock)) {
             worked |= Box::pin(pipeline::turn(ctx, line)).await?;
-            ctx.quiet.keep(&ctx.db).await?;
+            ctx.quiet.keep(&ctx.db, ctx.clock.now()).await?;
         }
         sealer::run_once(ctx, signer).await?;
         if !worked {
@@ -259,7 +259,7 @@ pub async fn work(ctx: Arc<Context>, signer: Signer, name: String, stop: Cancell
         let since = ctx.clock.now() - looked;
         if since >= TICK || worked && since >= SOON {
             (looked, worked) = (ctx.clock.now(), false);
-            if let Err(error) = ctx.quiet.keep(&ctx.db).await {
+            if let Err(error) = ctx.quiet.keep(&ctx.db, looked).await {
                 tracing::warn!(%error, "quiet polls could not be kept; they are made again");
             }
             match due::connections(&ctx.db, looked).await {
@@ -344,6 +344,9 @@ async fn take_in_until(ctx: Arc<Context>, stop: CancellationToken) {
             () = stop.cancelled() => {}
             () = ctx.clock.sleep(LOOK_THROUGH) => {}
         }
+    }
+    if let Err(error) = inbox::look_through(&ctx.db).await {
+        tracing::warn!(%error, "hints that were taken in could not be deleted: they are looked at once more");
     }
 }
 

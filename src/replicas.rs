@@ -303,7 +303,10 @@ impl Member {
         }
         for line in idle.iter().filter_map(|name| self.ctx.lines.get(name)) {
             line.fence().close();
-            line.limits().give_back().await?;
+            if let Err(error) = line.limits().give_back().await {
+                // It stays reserved for a while; the connection is released all the same.
+                tracing::warn!(connection = line.name(), %error, "a budget could not be given back");
+            }
         }
         tracing::info!(connections = ?idle, "given back");
         replicas::release(&self.db, id, &Value::from(idle.iter().map(|name| json!([name])).collect::<Vec<_>>())).await

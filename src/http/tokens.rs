@@ -382,8 +382,10 @@ impl Line {
         if let Some(base) = &given.base_url {
             connections::set_base_url(tx, name, base).await?;
         }
+        // Also where it was given up while this refresh was under way: nobody else would say that it works.
+        connections::mended(tx, name, now).await?;
         if after == After::GivingUp {
-            connections::mended(tx, name, now).await?;
+            connections::resume(tx, name, now).await?;
         }
         for code in [RECONNECT, APP_REFUSED, NO_TOKEN] {
             connections::end_alert(tx, name, code, now).await?;

@@ -5,8 +5,8 @@
 //! limit. Units are reserved in blocks, in a row that all replicas share, before they are used.
 //!
 //! A quiet account is asked a question now and then, and a block for each would be one write for each. Its owner has a
-//! block of one unit that *rests*: it lives through several polls, and its unit is there again a window after its answer.
-//! In whichever window a crash falls, no more than that one unit was used of it.
+//! block that *rests*: it lives through several polls, and its units are there again a window after their answers. In
+//! whichever window a crash falls, no more than those units were used of it; it wastes them for as long as the block rests.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,10 +21,11 @@ const OF_LIFE: i64 = 4;
 const PROTECTED: i64 = 50;
 /// A request of a block whose owner died is on its way this long at most.
 const ON_ITS_WAY: Millis = 5 * SECOND;
-/// An account is quiet when nothing of it was held this long.
+/// An account is quiet when nothing of it is held, and we have heard no answer of its for this long.
 const QUIET: Millis = MINUTE;
-/// How long a block rests: through two of the longest pauses between polls.
+/// How long a block rests: through two of the longest pauses between polls. It has at most this part of a window.
 const RESTS: Millis = 40 * MINUTE;
+const OF_WINDOW: i64 = 4;
 /// What the vendor says of other apps is believed this long at most.
 const BELIEVED: Millis = 15 * MINUTE;
 
@@ -54,9 +55,10 @@ impl Spent {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// How many units are held at `now` by a budget with windows of this length.
+    /// How many units are held at `now` by a budget with windows of this length. What rests is not used.
     pub fn used(&self, length: Millis, now: Millis) -> i64 {
-        self.ends(length, "").iter().filter(|(end, _)| *end > now).map(|(_, units)| units).sum()
+        let ended = now + life(length) + ON_ITS_WAY + length;
+        self.ends(length, "").iter().filter(|(end, _)| *end > now && *end <= ended).map(|(_, units)| units).sum()
     }
 
     /// Until when units are held; open blocks whose id starts with `own` are left out.
@@ -129,8 +131,9 @@ pub struct Window {
     sealed: usize,
     /// Units that the block before used: the next one follows the need.
     lately: i64,
-    /// When the last answer was heard.
+    /// When the last answer was heard, and units whose answers were heard since the account was quiet: a round of polls.
     last: Millis,
+    round: i64,
     /// The limit that the vendor stated.
     stated: Option<i64>,
     /// Units that other apps spent in the vendor's window, and until when that is believed.
@@ -155,6 +158,7 @@ impl Window {
             sealed: 0,
             lately: 0,
             last: 0,
+            round: 0,
             stated: None,
             others: (0, 0),
         }
@@ -276,6 +280,7 @@ impl Window {
     pub fn answered(&mut self, seq: u64, units: i64, now: Millis) {
         let Some(block) = self.blocks.iter_mut().find(|b| b.seq == seq) else { return };
         block.on_their_way -= units;
+        self.round = units + if now - self.last < QUIET { self.round } else { 0 };
         self.last = now;
         if self.sealed == 0 {
             self.heard.retain(|(at, _)| at + self.length > now);
@@ -343,10 +348,17 @@ impl Window {
         if room < units {
             return Err(self.free_at(units, protect, now));
         }
-        let rests = owner && units == 1 && used == 0 && now - self.last >= QUIET;
+        let may_rest = self.cap(false, now) / OF_WINDOW;
+        let rests = owner && units <= may_rest && used == 0 && now - self.last >= QUIET;
         let mut spent = self.settle(now);
         let most = (self.ours() / BLOCKS).min(self.ours() * life(self.length) / self.length / OF_LIFE);
-        let size = if rests { 1 } else { (2 * self.lately).clamp(1, most.max(1)).max(units).min(room) };
+        // What rests is for a round like the one before, unless that was rather a backlog.
+        let wanted = match rests {
+            true if self.round <= may_rest => self.round,
+            true => 1,
+            false => (2 * self.lately).min(most),
+        };
+        let size = wanted.max(1).max(units).min(room);
         let until = now + if rests { RESTS } else { life(self.length) };
         let id = format!("{}{}", self.own, self.count);
         spent.open.push((id.clone(), until, size));

@@ -32,7 +32,7 @@ pub async fn poll(ctx: &Context, line: &Line, stored: &Connection, object: &str,
     let now = ctx.clock.now();
     let poll = &line.manifest().poll;
     if ctx.quiet.has(line.name(), object) {
-        ctx.quiet.keep(&ctx.db).await?;
+        ctx.quiet.keep(&ctx.db, now).await?;
     }
     let follow = format!("follow {object}");
     let (polled, followed) = dirty::cursors(&ctx.db, line.name(), object, &follow).await?;

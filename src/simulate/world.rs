@@ -226,6 +226,7 @@ impl<'a> World<'a> {
             if let Some(Err(error)) = self.live(inbox::take_in(&db)).await? {
                 self.errors.push(error.to_string());
             }
+            self.ctx.quiet.keep(&self.db, self.clock.now()).await?;
             let mut names = due::connections(&self.db, self.clock.now()).await?;
             while !names.is_empty() {
                 let name = names.swap_remove(self.order.below(names.len()));

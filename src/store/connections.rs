@@ -88,7 +88,7 @@ const DELIVER_NOW: &str = "UPDATE deliveries SET due = $2 WHERE connection = $1 
 const POLL_NOW: &str = "UPDATE cursors SET next_poll_at = $2 WHERE connection = $1 AND next_poll_at > $2";
 
 /// What waited for a person on a connection is due.
-async fn resume(tx: &mut Tx, name: &str, now: Millis) -> Result<()> {
+pub async fn resume(tx: &mut Tx, name: &str, now: Millis) -> Result<()> {
     tx.put(POLL_NOW, args![name, now]).await?;
     tx.put(DELIVER_NOW, args![name, now]).await?;
     dirty::hasten(tx, name, now).await
@@ -114,8 +114,7 @@ const MENDED: &str = "UPDATE connections SET state = 'connected', state_reason =
 
 /// A connection that was given up has good tokens after all.
 pub async fn mended(tx: &mut Tx, name: &str, now: Millis) -> Result<()> {
-    tx.put(MENDED, args![name, now]).await?;
-    resume(tx, name, now).await
+    tx.put(MENDED, args![name, now]).await
 }
 
 const SET_SHARE_FROM: &str = "UPDATE connections SET share_from = $2 WHERE name = $1";

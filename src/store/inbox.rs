@@ -106,12 +106,15 @@ type Row = (i64, String, String, String, String, Option<String>, i64);
 pub async fn take_in(db: &Db) -> Result<()> {
     let Db::Sqlite { inbox, .. } = db else { return Ok(()) };
     let Ok(mut taken) = inbox.taken.try_lock() else { return Ok(()) };
-    let kept = inbox.kept.load(Ordering::Acquire);
-    if *taken != kept {
+    loop {
+        // Whoever keeps one meanwhile finds this lock taken, and goes on.
+        let kept = inbox.kept.load(Ordering::Acquire);
+        if *taken == kept {
+            return Ok(());
+        }
         take_all(db, inbox).await?;
         *taken = kept;
     }
-    Ok(())
 }
 
 /// The same without asking whether anything was kept: whoever kept it may have been broken off before it said so, for a vendor may hang

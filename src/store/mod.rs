@@ -240,10 +240,10 @@ impl Db {
                 .pragma("temp_store", "memory")
                 .pragma("wal_autocheckpoint", "16000")
                 .busy_timeout(std::time::Duration::from_secs(20))
-                .statement_cache_capacity(128)
+                .statement_cache_capacity(64)
                 .disable_statement_logging();
             // What a transaction writes is one long text: a few kinds of them, each with a score of prepared statements.
-            let write = Writer::open(&options.clone().pragma("cache_size", "-8000").statement_cache_capacity(48)).await?;
+            let write = Writer::open(&options.clone().pragma("cache_size", "-4000").statement_cache_capacity(48)).await?;
             // The system keeps the file's pages at hand: the others need few of their own.
             let options = options.pragma("cache_size", "-500");
             Self::Sqlite { read: Readers::new(&options, 4), write, inbox: inbox::Inbox::open(&options).await? }

@@ -21,8 +21,9 @@ const LONGEST: Duration = Duration::from_millis(20);
 /// at sixteen times as much (`wal_autocheckpoint` in the store's options) a commit does it.
 const CHECKPOINT_FROM: u64 = 4 << 20;
 
-/// Once it is as large (it keeps its size when it is begun anew), after so many commits.
-const CHECKPOINT_EVERY: u64 = 8;
+/// Once it is as large (it keeps its size when it is begun anew), after so many commits: webhooks share the disk, and wait for
+/// what many bring together.
+const CHECKPOINT_EVERY: u64 = 2;
 
 /// The way to the writer. Cheap to clone; the writer ends with the last of them.
 #[derive(Clone, Debug)]

@@ -164,11 +164,34 @@ fn a_quiet_account_is_asked_without_writing() {
         world.pass(15 * MINUTE);
     }
     assert_eq!(written, [1, 1, 1, 2, 2, 2, 3, 3, 3]);
+    // Five questions at a time: it is soon known that it takes as many.
+    for _ in 0..9 {
+        for _ in 0..5 {
+            assert!(matches!(world.ask(0, 10, 10), Take::Yes(_)));
+            world.pass(300);
+        }
+        world.pass(15 * MINUTE);
+        written.push(world.row.1);
+    }
+    let last = written.len() - 1;
+    assert!(written[last] - written[last - 6] <= 3, "{written:?}");
     for _ in 0..100 {
         assert!(matches!(world.ask(0, 10, 10), Take::Yes(_)));
         world.pass(30);
     }
     assert!(world.worst() <= 110, "{}", world.worst());
+}
+
+// Breaks when a crash leaves so little of a small budget that its account cannot be asked until the dead process's block has rested.
+#[test]
+fn a_small_budget_does_not_rest() {
+    let mut world = World::new(1, 1_000, 1);
+    assert!(matches!(world.ask(0, 10, 10), Take::Yes(_)));
+    world.pass(15 * MINUTE);
+    assert!(matches!(world.ask(0, 10, 10), Take::Yes(_)));
+    world.crash(0);
+    world.pass(10 * SECOND);
+    assert!(matches!(world.ask(0, 10, 10), Take::Yes(_)));
 }
 
 // Breaks when withdrawals wait behind a backlog, or behind the share that the partner was promised.
