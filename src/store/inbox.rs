@@ -77,9 +77,10 @@ impl Inbox {
     /// Deletes what was taken in, when no webhook has come since that would have done so.
     async fn clear(&self) -> Result<()> {
         let last = self.last.load(Ordering::Acquire);
-        if self.deleted.fetch_max(last, Ordering::AcqRel) < last {
+        if self.deleted.load(Ordering::Acquire) < last {
             let (text, args) = sqlite_together(vec![(TAKEN, args![last])]);
             self.write.keep(text, args).await?;
+            self.deleted.fetch_max(last, Ordering::AcqRel);
         }
         Ok(())
     }
@@ -106,15 +107,16 @@ type Row = (i64, String, String, String, String, Option<String>, i64);
 pub async fn take_in(db: &Db) -> Result<()> {
     let Db::Sqlite { inbox, .. } = db else { return Ok(()) };
     let Ok(mut taken) = inbox.taken.try_lock() else { return Ok(()) };
-    loop {
-        // Whoever keeps one meanwhile finds this lock taken, and goes on.
+    // Whoever keeps one meanwhile finds this lock taken, and goes on: so it is looked once more, and no oftener, for a turn waits here.
+    for _ in 0..2 {
         let kept = inbox.kept.load(Ordering::Acquire);
         if *taken == kept {
-            return Ok(());
+            break;
         }
         take_all(db, inbox).await?;
         *taken = kept;
     }
+    Ok(())
 }
 
 /// The same without asking whether anything was kept: whoever kept it may have been broken off before it said so, for a vendor may hang
@@ -124,8 +126,9 @@ pub async fn take_in(db: &Db) -> Result<()> {
 /// As [`take_in`].
 pub async fn look_through(db: &Db) -> Result<()> {
     let Db::Sqlite { inbox, .. } = db else { return Ok(()) };
-    let _taken = inbox.taken.lock().await;
+    let taken = inbox.taken.lock().await;
     take_all(db, inbox).await?;
+    drop(taken);
     inbox.clear().await
 }
 
