@@ -4,6 +4,7 @@ use leadshare::args;
 use leadshare::errors::Error;
 use leadshare::store::deliveries::{self, Delivery};
 use leadshare::store::dirty::{self, Raise};
+use leadshare::store::quiet::{Found, Quiet};
 use leadshare::store::{Db, connections, files, inbox, leads, people, replicas, shares};
 use serde_json::{Value, json};
 
@@ -171,6 +172,28 @@ async fn cursors_and_versions_are_remembered() {
         seen.sort();
         assert_eq!(seen, ["1", "2"]);
         assert_eq!(dirty::cursors(&db, "c", "contact", "").await.unwrap(), (Some((Some("{\"at\":1}".into()), 60, 0)), None));
+    }
+}
+
+// Breaks when a poll that found nothing is forgotten, or undoes what another replica has polled since; a clock that went back is no reason.
+#[tokio::test]
+async fn quiet_polls_are_kept_unless_somebody_polled_later() {
+    for engine in Engine::BOTH {
+        let (db, _folder) = open(engine).await;
+        let mut tx = db.begin().await.unwrap();
+        dirty::save_cursor(&mut tx, "c", "contact", Some("1".into()), 0).await.unwrap();
+        tx.commit().await.unwrap();
+        let quiet = Quiet::default();
+        let next = async |at, next, now| {
+            quiet.note("c", "contact", Found { cursor: "2".into(), at, next });
+            assert!(quiet.has("c", "contact"));
+            quiet.keep(&db, now).await.unwrap();
+            assert!(!quiet.has("c", "contact"));
+            dirty::cursors(&db, "c", "contact", "").await.unwrap().0.unwrap().1
+        };
+        assert_eq!(next(100, 900, 110).await, 900);
+        assert_eq!(next(90, 890, 120).await, 900, "polled at 100 since");
+        assert_eq!(next(50, 850, 60).await, 850, "100 is yet to come: the clock went back");
     }
 }
 
@@ -517,6 +540,7 @@ async fn hints_that_nobody_told_of_are_found() {
     let (raising, kept_unheard) = (dirty::Raising::default(), Db::open(&Engine::Sqlite.url(&folder.0)).await.unwrap());
     raising.raise(&db, &[hint("1")], 10).await.unwrap();
     inbox::take_in(&db).await.unwrap();
+    assert_eq!(dirty::pending(&db).await.unwrap(), [("c".to_owned(), 1, 10)], "counted once, though it is still in the inbox");
     assert_eq!(claim(&db, "a", 10, 10).await.len(), 1);
     raising.raise(&kept_unheard, &[hint("2")], 10).await.unwrap();
     inbox::take_in(&db).await.unwrap();
