@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::clock::Millis;
 use crate::context::Context;
 use crate::entries::Entries;
 use crate::errors::{Error, Result};
 use crate::ledger::Body;
 use crate::model::{Progress, ShareStatus, Stand};
 use crate::store::deliveries::Lane;
+use crate::store::dirty::{self, Raise};
 use crate::store::shares::{self, Share};
 use crate::store::{Tx, deliveries, leads, loads};
 
@@ -38,7 +40,7 @@ pub async fn move_shares(tx: &mut Tx, ctx: &Context, moved: &[(&Share, Stand)], 
     // One statement moves a share once: the second move of one belongs to the second round.
     let mut rounds: Vec<Vec<Value>> = Vec::new();
     let mut moves = BTreeMap::<&str, usize>::new();
-    let mut over = Vec::new();
+    let (mut over, mut never_came) = (Vec::new(), Vec::new());
     for (share, to) in moved {
         let from = match stands.remove(share.id.as_str()) {
             Some(from) => from,
@@ -56,6 +58,9 @@ pub async fn move_shares(tx: &mut Tx, ctx: &Context, moved: &[(&Share, Stand)], 
         tx.tell(move || crate::metrics::share_step(status));
         if to.status.ended() {
             over.push(json!([share.id]));
+            if from.status < ShareStatus::Delivered {
+                never_came.push(json!([share.person, share.lead]));
+            }
         }
         let mut body = Body::new()
             .id("share", &share.id)
@@ -81,9 +86,29 @@ pub async fn move_shares(tx: &mut Tx, ctx: &Context, moved: &[(&Share, Stand)], 
     if !over.is_empty() {
         shares::release(tx, &Value::from(over)).await?;
     }
+    if !never_came.is_empty() {
+        // What was refused because the recipient was to get this person from another record may go now.
+        let others = leads::others(tx, &Value::from(never_came)).await?;
+        decide_again(tx, others, now).await?;
+    }
     open.retain(|_, more| *more != 0);
     loads::count(tx, open.into_iter().map(|((recipient, agreement), more)| json!([recipient, agreement, loads::OPEN, more])).collect())
         .await
+}
+
+/// Has leads `(id, connection, object, record)` read and decided once more, though nothing about them has changed.
+///
+/// # Errors
+/// The store's.
+pub async fn decide_again(tx: &mut Tx, again: Vec<(String, String, String, String)>, now: Millis) -> Result<()> {
+    if again.is_empty() {
+        return Ok(());
+    }
+    leads::forget_content(tx, &again.iter().map(|(lead, ..)| json!([lead])).collect()).await?;
+    for (_, connection, object, remote_id) in again {
+        dirty::raise(tx, &connection, &[Raise { object, remote_id, kind: "changed", detail: None }], now).await?;
+    }
+    Ok(())
 }
 
 /// An amount as the ledger writes it, with a point; `None` for what is no amount of money.

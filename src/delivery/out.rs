@@ -20,10 +20,9 @@ use crate::model::{Lead, Progress, ShareStatus, Stand};
 use crate::people::{self, Hashes, Keys};
 use crate::points;
 use crate::rules::Rules;
-use crate::shares::{move_shares, stand, tell_sharers};
+use crate::shares::{decide_again, move_shares, stand, tell_sharers};
 use crate::standing::Stands;
 use crate::store::deliveries::{self, Delivery};
-use crate::store::dirty::{self, Raise};
 use crate::store::shares::{self, RemotePerson, Share};
 use crate::store::{Tx, connections, leads};
 use crate::turns::let_others;
@@ -210,7 +209,8 @@ async fn check(
             moved.push((share, recall(&reason)));
             if !verdict.takes_back() {
                 // Nobody said no: what is in force now may let it go after all.
-                again.extend(loaded.leads.get(&share.lead).map(|(stored, _)| stored));
+                let stored = loaded.leads.get(&share.lead).map(|(stored, _)| stored.clone());
+                again.extend(stored.map(|lead| (lead.id, lead.connection, lead.object, lead.remote_id)));
             } else if delivery.intent.is_some() && remote.remote_id.is_none() {
                 // It may be there: looked for, and then taken back.
                 unsettled.push(delivery);
@@ -265,7 +265,7 @@ async fn check(
     points::at("delivery.checked").await;
     flips.keep(tx, ctx, line).await?;
     move_shares(tx, ctx, &moved, "gates", &mut entries).await?;
-    decide_again(tx, &again, now).await?;
+    decide_again(tx, again, now).await?;
     tell_sharers(tx, ctx, &moved.iter().map(|(share, _)| *share).collect::<Vec<_>>()).await?;
     if !ends.is_empty() {
         deliveries::end(tx, "out", &Value::from(ends), now).await?;
@@ -282,19 +282,6 @@ async fn check(
     deliveries::intend(tx, "out", line.name(), &Value::from(intents), now).await?;
     entries.write(tx).await?;
     Ok((prepared, unsettled, now))
-}
-
-/// Leads are read and decided once more, though nothing about them has changed.
-async fn decide_again(tx: &mut Tx, again: &[&leads::StoredLead], now: Millis) -> Result<()> {
-    if again.is_empty() {
-        return Ok(());
-    }
-    leads::forget_content(tx, &Value::from(again.iter().map(|lead| json!([lead.id])).collect::<Vec<_>>())).await?;
-    for lead in again {
-        let hint = Raise { object: lead.object.clone(), remote_id: lead.remote_id.clone(), kind: "changed", detail: None };
-        dirty::raise(tx, &lead.connection, &[hint], now).await?;
-    }
-    Ok(())
 }
 
 /// What we have written into a person's record so far.

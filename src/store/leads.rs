@@ -138,6 +138,15 @@ pub async fn of_people(tx: &mut Tx, partner: &str, people: &Value) -> Result<Vec
     tx.rows(OF_PEOPLE, args![partner, people.clone()]).await
 }
 
+const OTHERS: &str =
+    "SELECT id, connection, object, remote_id FROM leads WHERE person IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))
+    AND id NOT IN (SELECT value ->> 1 FROM json_each(CAST($1 AS TEXT))) ORDER BY id";
+
+/// The other leads of people (`[[person, lead], …]`): id, and the record: connection, object, id.
+pub async fn others(tx: &mut Tx, rows: &Value) -> Result<Vec<(String, String, String, String)>> {
+    tx.rows(OTHERS, args![rows]).await
+}
+
 const LEAD: &str = "SELECT id, person, partner, connection, object, remote_id, data, taken_at, updated_at FROM leads WHERE id = $1";
 
 /// One lead.
