@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::clock::{Clock, Millis};
 use crate::errors::Result;
+use crate::firsts::Firsts;
 use crate::http::Transport;
 use crate::http::line::Line;
 use crate::http::lines::Lines;
@@ -43,6 +44,8 @@ pub struct Context {
     pub raising: Raising,
     /// Polls that found nothing and are not kept yet.
     pub quiet: Quiet,
+    /// First writes that decisions made ready a moment ago.
+    pub firsts: Arc<Firsts>,
     /// Our own address as partners and vendors see it, such as `https://leads.example`.
     pub public_url: String,
 }

@@ -133,6 +133,7 @@ async fn assemble(
         deciding: tokio::sync::Semaphore::new(std::thread::available_parallelism().map_or(2, std::num::NonZero::get)),
         raising: dirty::Raising::default(),
         quiet: Quiet::default(),
+        firsts: Arc::default(),
         public_url: config.server.public_url.trim_end_matches('/').to_owned(),
     };
     Ok(Built { ctx: Arc::new(ctx), signer: config.signer()?, diagnostics })

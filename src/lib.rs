@@ -135,6 +135,7 @@ pub mod delivery;
 pub mod demo;
 pub mod entries;
 pub mod errors;
+pub mod firsts;
 pub mod follow;
 pub mod http;
 pub mod intake;

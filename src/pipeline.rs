@@ -6,7 +6,8 @@
 //! poll ────┤                                └─ our record there ── follow ──────── keep ───┘
 //! wait ────┘
 //!
-//! delivery out:  claim ── gates again, intent ── send ── finish     (to the recipient)
+//! delivery out:  claim ── gates again, intent ── send ── finish     (to the recipient; of what was decided a moment ago the
+//!                claim commits the intent, after seeing that nothing has changed)
 //! delivery back: claim ── what changed, intent ── send ── finish    (news to the sharer)
 //! ```
 //!

@@ -111,22 +111,13 @@ pub(super) async fn prepare(
     wait.extend(rest.iter().map(|p| json!([p.delivery.share, now, p.delivery.attempts, Value::Null, p.delivery.version])));
     deliveries::later(&mut tx, "back", lease, &Value::from(wait), now).await?;
     dirty::raise(&mut tx, line.name(), &look, now).await?;
-    let done = Value::from(done);
-    deliveries::done(&mut tx, "back", lease, &done, now).await?;
-    deliveries::settled(&mut tx, "back", &done).await?;
+    deliveries::done(&mut tx, "back", lease, &Value::from(done), now).await?;
     deliveries::end(&mut tx, "back", &Value::from(ends), now).await?;
     let held = Value::from(first.iter().map(|p| json!([p.delivery.share])).collect::<Vec<_>>());
     if deliveries::still_held(&mut tx, "back", lease, &held, now + 60_000).await?.len() != first.len() {
         return Ok((Vec::new(), now));
     }
-    deliveries::intend(
-        &mut tx,
-        "back",
-        line.name(),
-        &Value::from(first.iter().map(|p| json!([p.delivery.share, 0])).collect::<Vec<_>>()),
-        now,
-    )
-    .await?;
+    deliveries::intend(&mut tx, "back", &Value::from(first.iter().map(|p| json!([p.delivery.share, 0])).collect::<Vec<_>>()), now).await?;
     tx.commit().await?;
     points::at("delivery.intended").await;
     Ok((first, now))

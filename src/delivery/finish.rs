@@ -96,7 +96,6 @@ async fn keep(
         }
         match &w.result {
             Some(ItemResult::Written { id, made, .. }) => {
-                settled.push(json!([share.id]));
                 done.push(json!([share.id, delivery.version]));
                 attempts.push(attempt("written", None));
                 match way {

@@ -2,10 +2,11 @@
 //!
 //! Both ways run the same four steps: claim · prepare (one transaction: locks, gates again, intent)
 //! · send · finish (one transaction). The body is computed while preparing, so a retry, a reorder
-//! and an update are the same thing.
+//! and an update are the same thing. What was decided a moment ago is prepared by its decision (see [`first`]).
 
 mod back;
 mod finish;
+mod first;
 mod flips;
 mod out;
 mod overtaking;
@@ -16,9 +17,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use leadshare_connectors::sdk::{Doubt, Item, ItemKey, ItemResult, Op, Output, manifest::WriteSafety};
 use serde_json::{Value, json};
 
-use crate::clock::{MINUTE, Millis, SECOND};
+use crate::clock::{MINUTE, Millis};
 use crate::context::Context;
 use crate::errors::Result;
+use crate::firsts::GATES_HOLD;
 use crate::http::Terms;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, Sink, drive};
@@ -31,8 +33,6 @@ pub use sweep::sweep;
 
 /// How long a claim lasts.
 const LEASE: Millis = 2 * MINUTE;
-/// A write starts within this time after its gates were checked, or starts over.
-const GATES_HOLD: Millis = 5 * SECOND;
 /// Batches of one connection that are under way at the same time: while one waits for its vendor or the store, another is prepared.
 const AT_ONCE: usize = 3;
 
@@ -106,8 +106,11 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
     let needs = &line.manifest().write.needs;
     let slow = line.limits().slower(needs, GATES_HOLD / AT_ONCE as Millis);
     let limit = line.manifest().write.batch.max(1) * if slow { 1 } else { AT_ONCE };
-    let claimed = deliveries::claim(&ctx.db, line.name(), way.word(), &lease, now, now + LEASE, limit).await?;
-    if claimed.is_empty() {
+    let mapping = rules.of(line.name()).first();
+    // What goes as slowly as that is judged when its requests may be sent, and not before.
+    let first = mapping.filter(|_| way == Way::Out && !slow).map(|mapping| (rules, mapping));
+    let (claimed, firsts, judged) = claim(ctx, line, way, &lease, now, limit, first).await?;
+    if claimed.is_empty() && firsts.is_empty() {
         return Ok(false);
     }
     points::at("delivery.claimed").await;
@@ -116,7 +119,7 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
         let rest = Value::from(rest.iter().map(|d| json!([d.share])).collect::<Vec<_>>());
         deliveries::give_back(&ctx.db, way.word(), &lease, &rest, now).await?;
     }
-    let Some(mapping) = rules.of(line.name()).first() else {
+    let Some(mapping) = mapping else {
         put_off(ctx, way, &lease, &claimed, now + 10 * MINUTE, "no_mapping").await?;
         return Ok(false);
     };
@@ -142,16 +145,56 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
         None
     };
     let hold = Terms { ahead: ahead.as_ref(), ..terms };
-    let batches = match way {
-        Way::Out => apart(clear, line.manifest().write.batch),
+    let mut batches: Vec<Batch> = match way {
+        Way::Out => apart(clear, line.manifest().write.batch).into_iter().map(Batch::Claimed).collect(),
         // Two shares of one lead write into one record.
-        Way::Back => vec![clear],
+        Way::Back => vec![Batch::Claimed(clear)],
     };
+    let mut firsts = firsts.into_iter().peekable();
+    while firsts.peek().is_some() {
+        batches.push(Batch::Ready(firsts.by_ref().take(line.manifest().write.batch.max(1)).collect(), judged));
+    }
     let carried = batches.into_iter().map(|batch| Box::pin(carry(ctx, rules, line, way, mapping, &lease, batch, hold)));
     for carried in ctx.transport.together(carried).await {
         carried?;
     }
     Ok(true)
+}
+
+/// What is sent together.
+enum Batch {
+    /// To be prepared.
+    Claimed(Vec<Delivery>),
+    /// Ready, and when its gates were checked.
+    Ready(Vec<Prepared>, Millis),
+}
+
+/// Claims what is due; with `first`, what was decided a moment ago comes back second, ready to be sent, and third when it was decided.
+async fn claim(
+    ctx: &Context,
+    line: &Line,
+    way: Way,
+    lease: &str,
+    now: Millis,
+    limit: usize,
+    first: Option<(&Rules, &Mapping)>,
+) -> Result<(Vec<Delivery>, Vec<Prepared>, Millis)> {
+    // Asked aside first: mostly nothing is due, and then nobody has to wait for the writer.
+    let lanes = deliveries::lanes(&ctx.db, line.name(), way.word(), now).await?;
+    if lanes.is_empty() {
+        return Ok((Vec::new(), Vec::new(), now));
+    }
+    let mut tries = ctx.db.tries();
+    loop {
+        let mut tx = tries.begin().await?;
+        let claimed = match (deliveries::claim(&mut tx, line.name(), way.word(), lease, (now, now + LEASE), &lanes, limit).await, first) {
+            (Ok(claimed), Some((rules, mapping))) => first::ready(&mut tx, ctx, rules, mapping, claimed).await,
+            (claimed, _) => claimed.map(|claimed| (claimed, Vec::new(), now)),
+        };
+        if let Some(claimed) = tries.end(tx, claimed).await? {
+            return Ok(claimed);
+        }
+    }
 }
 
 /// Splits what was claimed into batches that need not know of each other: what is about one person is in one of them.
@@ -179,16 +222,17 @@ async fn carry(
     way: Way,
     mapping: &Mapping,
     lease: &str,
-    batch: Vec<Delivery>,
+    batch: Batch,
     terms: Terms<'_>,
 ) -> Result<()> {
-    let (prepared, checked) = match way {
-        Way::Out => {
+    let (prepared, checked) = match (batch, way) {
+        (Batch::Ready(prepared, judged), _) => (prepared, judged),
+        (Batch::Claimed(batch), Way::Out) => {
             let (prepared, unsettled, checked) = out::prepare(ctx, rules, line, mapping, lease, batch).await?;
             settle(ctx, line, mapping, lease, unsettled).await?;
             (prepared, checked)
         }
-        Way::Back => back::prepare(ctx, rules, line, mapping, lease, batch).await?,
+        (Batch::Claimed(batch), Way::Back) => back::prepare(ctx, rules, line, mapping, lease, batch).await?,
     };
     if prepared.is_empty() {
         return Ok(());

@@ -271,15 +271,14 @@ async fn check(
         deliveries::end(tx, "out", &Value::from(ends), now).await?;
     }
     if !done.is_empty() {
+        // What an earlier try left in doubt is there: nothing of it is open any more.
         let rows = Value::from(done.iter().map(|(d, _)| json!([d.share, d.version])).collect::<Vec<_>>());
         deliveries::done(tx, "out", lease, &rows, now).await?;
-        // What an earlier try left in doubt is there: nothing of it is open any more.
-        deliveries::settled(tx, "out", &rows).await?;
         super::finish::first_delivered(tx, ctx, line, &done.iter().map(|(_, s)| *s).collect::<Vec<_>>(), &mut entries).await?;
     }
     super::finish::first_delivered(tx, ctx, line, &arrived, &mut entries).await?;
     deliveries::later(tx, "out", lease, &Value::from(waiting), now).await?;
-    deliveries::intend(tx, "out", line.name(), &Value::from(intents), now).await?;
+    deliveries::intend(tx, "out", &Value::from(intents), now).await?;
     entries.write(tx).await?;
     Ok((prepared, unsettled, now))
 }

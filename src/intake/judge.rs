@@ -35,7 +35,7 @@ use crate::vault::Aad;
 pub(super) struct Incoming<'a> {
     hint: &'a Dirty,
     record: &'a Record,
-    lead: Lead,
+    pub(super) lead: Lead,
     pub(super) hashes: Hashes,
     content: String,
     pub(super) id: String,
@@ -124,7 +124,7 @@ pub async fn judge<'a>(
     for item in incoming.iter().filter(|item| !item.same) {
         leads.push((&item.id, &item.person, &item.record.id, mapping.hash(), seal(item)?))?;
     }
-    let made = make(ctx, rules, line, &incoming, &whose.keys, stands.clone(), &running).await?;
+    let made = make(ctx, rules, line, &incoming, &whose, stands.clone(), &running).await?;
     Ok(Judged { others, incoming, whose, stands, running, leads: leads.into(), made })
 }
 
@@ -237,11 +237,11 @@ async fn make(
     rules: &Rules,
     line: &Line,
     incoming: &[Incoming<'_>],
-    keys: &Keys,
+    whose: &Whose,
     mut standing: Stands,
     running: &BTreeMap<String, Vec<Share>>,
 ) -> Result<Made> {
-    let now = ctx.clock.now();
+    let (now, keys) = (ctx.clock.now(), &whose.keys);
     let (mut changes, mut decisions, mut verdicts) = (Vec::new(), Rows::default(), Wordings::default());
     let (mut new, mut entries) = (NewShares::default(), Entries::new(ctx));
     let mut renewed = Renewed::default();
@@ -279,7 +279,9 @@ async fn make(
                 }
                 let share = ctx.clock.id();
                 standing.add(&item.person, &share, line.partner(), &verdict.recipient, &verdict.agreement, now);
-                new.add(ctx, item, &share, line.partner(), &decision_id, verdict, to, to_mapping, keys, &mut entries)?;
+                let unknown = !whose.wrapped.contains_key(&item.person) && facts.standing.suppressions.is_empty();
+                let first = unknown.then_some(&inputs);
+                new.add(ctx, item, &share, line.partner(), &decision_id, verdict, to, to_mapping, keys, first, &mut entries)?;
                 went += 1;
             }
             if went == 0 && taken {
@@ -355,7 +357,7 @@ impl Judged<'_> {
             let same = fresh.same_people(&stands) && now_running.keys().eq(running.keys());
             (stands, running) = (fresh, now_running);
             if !same || !room(tx, &made).await? {
-                made = make(ctx, rules, line, &incoming, &whose.keys, stands.clone(), &running).await?;
+                made = make(ctx, rules, line, &incoming, &whose, stands.clone(), &running).await?;
             }
         }
         let (mut changes, mut followed) = (made.changes, Again::default());
@@ -388,7 +390,7 @@ impl Judged<'_> {
         verdicts::save(tx, made.verdicts).await?;
         leads::save_decisions(tx, made.decisions, now).await?;
         if let Some(new) = made.shares {
-            new.keep(tx, line.partner(), now).await?;
+            new.keep(tx, ctx, line.partner(), now).await?;
         }
         made.waits.keep(tx, line, mapping).await?;
         entries.append(made.entries);

@@ -2,22 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use leadshare_connectors::sdk::Item;
 use serde_json::json;
 
 use super::judge::{Incoming, again};
 use crate::clock::Millis;
 use crate::context::Context;
-use crate::decide;
+use crate::decide::{self, Inputs};
 use crate::entries::Entries;
 use crate::errors::{Error, Result};
+use crate::firsts::First;
 use crate::http::line::Line;
 use crate::ledger::Body;
 use crate::mapping::Mapping;
 use crate::model::decision::Verdict;
+use crate::model::{Progress, ShareStatus};
 use crate::people::{self, Keys};
 use crate::rules::Rules;
 use crate::standing::Stands;
 use crate::store::deliveries::Lane;
+use crate::store::shares::Share;
 use crate::store::{Arg, Rows, Tx, deliveries, leads, loads, shares};
 
 /// Rows of the shares that a batch makes.
@@ -30,10 +34,12 @@ pub(super) struct NewShares {
     deliveries: Rows,
     consents: Rows,
     given: BTreeMap<(String, String), i64>,
+    firsts: Vec<First>,
 }
 
 impl NewShares {
-    /// Adds a share, with all that it is written with.
+    /// Adds a share, with all that it is written with. `first` is what it was decided on, where nothing was known of
+    /// the person before: its first write is made ready then.
     #[expect(clippy::too_many_arguments, reason = "one share is made of all of these")]
     pub(super) fn add(
         &mut self,
@@ -46,13 +52,40 @@ impl NewShares {
         to: &Line,
         to_mapping: &Mapping,
         keys: &Keys,
+        first: Option<&Inputs<'_>>,
         entries: &mut Entries,
     ) -> Result<()> {
         let identity = item.hashes.identity_key.clone().unwrap_or_else(|| format!("person:{}", item.person));
         let marker = ctx.vault.markers.make(to.name(), &identity);
         self.claims.push(("person_recipient", format!("{}|{}", item.person, verdict.recipient), share.to_owned()));
         let (connection, object) = (to.name(), to_mapping.object());
-        self.remotes.push((connection, &item.person, object, marker))?;
+        self.remotes.push((connection, &item.person, object, &marker))?;
+        if let Some((inputs, entry)) = first.and_then(|inputs| Some((inputs, inputs.program.agreements.get(&verdict.agreement)?))) {
+            let allowed = decide::payload(&entry.agreement, &item.lead, verdict, false);
+            let share = Share {
+                id: share.to_owned(),
+                person: item.person.clone(),
+                lead: item.id.clone(),
+                source: source.to_owned(),
+                recipient: verdict.recipient.clone(),
+                agreement: verdict.agreement.clone(),
+                terms: verdict.terms.clone(),
+                connection: connection.to_owned(),
+                object: object.to_owned(),
+                status: ShareStatus::Matched.word().to_owned(),
+                progress: Progress::New.word().to_owned(),
+                reason: None,
+                amount: None,
+                created_at: inputs.facts.now,
+            };
+            self.firsts.push(First {
+                item: Item::Create { key: share.id.clone(), marker, fields: to_mapping.to_record(&allowed, true) },
+                suppressible: item.hashes.suppressible.iter().map(|(hash, _)| hash.clone()).collect(),
+                judged: share.created_at,
+                rules: (inputs.program.hash.clone(), to_mapping.hash().to_owned()),
+                share,
+            });
+        }
         self.shares.push((
             share,
             &item.person,
@@ -101,6 +134,7 @@ impl NewShares {
             deliveries: self.deliveries.into(),
             consents: self.consents.into(),
             given: self.given,
+            firsts: self.firsts,
         }))
     }
 }
@@ -115,6 +149,7 @@ pub(super) struct NewRows {
     deliveries: Arg,
     consents: Arg,
     given: BTreeMap<(String, String), i64>,
+    firsts: Vec<First>,
 }
 
 impl NewRows {
@@ -145,7 +180,7 @@ impl NewRows {
     }
 
     /// Keeps them.
-    pub(super) async fn keep(self, tx: &mut Tx, source: &str, now: Millis) -> Result<()> {
+    pub(super) async fn keep(self, tx: &mut Tx, ctx: &Context, source: &str, now: Millis) -> Result<()> {
         shares::want_remote(tx, self.remotes).await?;
         shares::add(tx, self.shares, now).await?;
         shares::add_events(tx, self.events, now).await?;
@@ -154,6 +189,9 @@ impl NewRows {
         loads::shared(tx, source, self.count, now).await?;
         let days = [loads::OPEN, loads::day(now)];
         let given = self.given.iter().flat_map(|((recipient, agreement), n)| days.map(|day| json!([recipient, agreement, day, n])));
-        loads::count(tx, given.collect()).await
+        loads::count(tx, given.collect()).await?;
+        let (ready, firsts) = (ctx.firsts.clone(), self.firsts);
+        tx.tell(move || ready.keep(firsts, now));
+        Ok(())
     }
 }

@@ -11,7 +11,7 @@ pub async fn changes(db: &Db) -> Result<Vec<(String, String, String, String, i64
     db.rows(CHANGES, args![]).await
 }
 
-const INTENTS: &str = "SELECT share, way, state FROM intents ORDER BY share, way";
+const INTENTS: &str = "SELECT share, way, intent FROM deliveries WHERE intent IS NOT NULL ORDER BY share, way";
 
 /// Every write whose outcome is open: share, way, state.
 pub async fn intents(db: &Db) -> Result<Vec<(String, String, String)>> {

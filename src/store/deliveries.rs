@@ -1,7 +1,5 @@
 //! SQL for deliveries, intents and attempts.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use super::{Arg, Db, Tx};
@@ -79,22 +77,46 @@ pub async fn want(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<()> 
 const LANES: &str = "SELECT CAST(lanes.lane AS BIGINT) FROM (SELECT 0 AS lane UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS lanes
   WHERE EXISTS (SELECT 1 FROM deliveries WHERE connection = $1 AND way = $2 AND lane = lanes.lane AND state = 'open' AND wanted_version > done_version
     AND due <= $3) ORDER BY lanes.lane";
-const PICK: &str = "SELECT share, wanted_version, done_version, attempts, claims, lane FROM deliveries
+const PICK: &str = "SELECT share, wanted_version, done_version, attempts, claims, lane, intent, sent_at, creates, body, fields,
+    (SELECT shares.person FROM shares WHERE shares.id = deliveries.share) FROM deliveries
   WHERE connection = $1 AND way = $2 AND lane = $4 AND state = 'open' AND wanted_version > done_version AND due <= $3 AND lease_until <= $3
   ORDER BY due LIMIT $5 {skip_locked}";
 const CLAIM: &str = "UPDATE deliveries SET lease = $3, lease_until = $4, due = $4, claims = claims + 1
   WHERE way = $2 AND share IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))
-    AND (share, wanted_version) IN (SELECT value ->> 0, CAST(value ->> 1 AS BIGINT) FROM json_each(CAST($1 AS TEXT)))
+    AND (share, wanted_version, COALESCE(sent_at, 0)) IN
+      (SELECT value ->> 0, CAST(value ->> 1 AS BIGINT), CAST(value ->> 2 AS BIGINT) FROM json_each(CAST($1 AS TEXT)))
     AND state = 'open' AND wanted_version > done_version AND due <= $5 AND lease_until <= $5";
-type About = (String, String, Option<String>, Option<i64>, Option<i64>, Option<String>, Option<String>);
-const ABOUT: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS share FROM json_each(CAST($2 AS TEXT)))
-  SELECT item.share, COALESCE(shares.person, item.share), intents.state, intents.sent_at, intents.creates, intents.body, intents.fields
-  FROM item LEFT JOIN shares ON shares.id = item.share LEFT JOIN intents ON intents.share = item.share AND intents.way = $1";
 
-type Picked = (String, i64, i64, i64, i64, i64);
+type Picked = (String, i64, i64, i64, i64, i64, Option<String>, Option<Millis>, i64, Option<String>, Option<String>, Option<String>);
+fn delivery(way: &str, row: Picked) -> Delivery {
+    let (share, version, done_version, attempts, claims, lane, intent, sent_at, creates, body, fields, person) = row;
+    Delivery {
+        lane,
+        person: person.unwrap_or_else(|| share.clone()),
+        way: way.to_owned(),
+        version,
+        done_version,
+        attempts,
+        claims: claims + 1,
+        intent,
+        sent_at,
+        creates: creates == 1,
+        fields: fields.and_then(|fields| serde_json::from_str(&fields).ok()).unwrap_or_default(),
+        body,
+        share,
+    }
+}
 
-/// The transaction of [`claim`]: what was picked, and what is known about each.
-async fn pick(
+/// The lanes of a connection in which something is due, most urgent first.
+pub async fn lanes(db: &Db, connection: &str, way: &str, now: Millis) -> Result<Vec<(i64,)>> {
+    db.rows(LANES, args![connection, way, now]).await
+}
+
+/// Claims due deliveries of these lanes of a connection until `lease_until`, when they are due again.
+///
+/// # Errors
+/// The store's, and that another worker has taken some of them meanwhile.
+pub async fn claim(
     tx: &mut Tx,
     connection: &str,
     way: &str,
@@ -102,73 +124,25 @@ async fn pick(
     (now, lease_until): (Millis, Millis),
     lanes: &[(i64,)],
     limit: usize,
-) -> Result<(Vec<Picked>, BTreeMap<String, About>)> {
-    let mut picked = Vec::<Picked>::new();
+) -> Result<Vec<Delivery>> {
+    let mut picked = Vec::<Delivery>::new();
     // Lane by lane, so that the index answers in order however much waits.
     for (lane,) in lanes {
         let left = limit.saturating_sub(picked.len()) as i64;
         // What protects people goes alone: it is sent on terms of its own.
-        let alone = picked.first().is_some_and(|first| first.5 == Lane::Protect as i64);
-        if left > 0 && !alone {
+        if left > 0 && !picked.first().is_some_and(Delivery::protects) {
             // More may come to wait meanwhile; whether these still do, the claim itself asks.
-            picked.extend(tx.glance(PICK, args![connection, way, now, *lane, left]).await?);
+            let rows = tx.glance::<Picked>(PICK, args![connection, way, now, *lane, left]).await?;
+            picked.extend(rows.into_iter().map(|row| delivery(way, row)));
         }
     }
-    let rows = Value::from(picked.iter().map(|row| json!([row.0, row.1])).collect::<Vec<_>>());
-    let about = tx.rows::<About>(ABOUT, args![way, &rows]).await?;
+    let rows = Value::from(picked.iter().map(|d| json!([d.share, d.version, d.sent_at.unwrap_or(0)])).collect::<Vec<_>>());
     let claimed = tx.touch(CLAIM, args![rows, way, lease, lease_until, now], picked.len() as u64).await?;
     if claimed != picked.len() as u64 {
         return Err(Error::Passing { code: "claimed_meanwhile".into(), message: "another worker has taken some of this".into() });
     }
-    Ok((picked, about.into_iter().map(|about| (about.0.clone(), about)).collect()))
-}
-
-/// Claims due deliveries of one connection until `lease_until`, when they are due again; most urgent lane first.
-pub async fn claim(
-    db: &Db,
-    connection: &str,
-    way: &str,
-    lease: &str,
-    now: Millis,
-    lease_until: Millis,
-    limit: usize,
-) -> Result<Vec<Delivery>> {
-    // Asked aside first: mostly nothing is due, and then nobody has to wait for the writer.
-    let lanes: Vec<(i64,)> = db.rows(LANES, args![connection, way, now]).await?;
-    if lanes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut tries = db.tries();
-    let (picked, mut about) = loop {
-        let mut tx = tries.begin().await?;
-        let picked = pick(&mut tx, connection, way, lease, (now, lease_until), &lanes, limit).await;
-        if let Some(picked) = tries.end(tx, picked).await? {
-            break picked;
-        }
-    };
-    let mut claimed: Vec<Delivery> = picked
-        .into_iter()
-        .filter_map(|(share, version, done_version, attempts, claims, lane)| {
-            let (_, person, intent, sent_at, creates, body, fields) = about.remove(&share)?;
-            Some(Delivery {
-                lane,
-                person,
-                way: way.to_owned(),
-                version,
-                done_version,
-                attempts,
-                claims: claims + 1,
-                intent,
-                sent_at,
-                creates: creates == Some(1),
-                fields: fields.and_then(|fields| serde_json::from_str(&fields).ok()).unwrap_or_default(),
-                body,
-                share,
-            })
-        })
-        .collect();
-    claimed.sort_by(|a, b| a.share.cmp(&b.share));
-    Ok(claimed)
+    picked.sort_by(|a, b| a.share.cmp(&b.share));
+    Ok(picked)
 }
 
 const GIVE_BACK: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, due = $4, claims = claims - 1
@@ -179,15 +153,15 @@ pub async fn give_back(db: &Db, way: &str, lease: &str, shares: &Value, now: Mil
     db.put(GIVE_BACK, args![way, lease, shares, now]).await
 }
 
-const ADD_INTENTS: &str = "INSERT INTO intents (share, way, connection, creates, state, sent_at, body, fields)
-  SELECT value ->> 0, $2, $3, CAST(value ->> 1 AS BIGINT), 'sent', $4, value ->> 2, value ->> 3 FROM json_each(CAST($1 AS TEXT)) WHERE true
-  ON CONFLICT (share, way) DO UPDATE SET state = 'sent', sent_at = excluded.sent_at, creates = excluded.creates, body = excluded.body,
-    fields = excluded.fields";
+const INTEND: &str =
+    "UPDATE deliveries SET intent = 'sent', sent_at = $3, creates = CAST(item.value ->> 1 AS BIGINT), body = item.value ->> 2,
+    fields = item.value ->> 3
+  FROM json_each(CAST($1 AS TEXT)) AS item WHERE deliveries.way = $2 AND deliveries.share = item.value ->> 0";
 
 /// Commits that writes are about to be sent (`[[share, creates, hash of the body, names of the fields], …]`; on the way back
 /// the first two).
-pub async fn intend(tx: &mut Tx, way: &str, connection: &str, rows: &Value, now: Millis) -> Result<()> {
-    tx.put(ADD_INTENTS, args![rows, way, connection, now]).await
+pub async fn intend(tx: &mut Tx, way: &str, rows: &Value, now: Millis) -> Result<()> {
+    tx.put(INTEND, args![rows, way, now]).await
 }
 
 const STILL_HELD: &str = "SELECT share FROM deliveries WHERE way = $1 AND lease = $2 AND lease_until > $4 AND share IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT))) {for_update}";
@@ -197,32 +171,35 @@ pub async fn still_held(tx: &mut Tx, way: &str, lease: &str, shares: &Value, unt
     Ok(tx.rows::<(String,)>(STILL_HELD, args![way, lease, shares, until]).await?.into_iter().map(|(share,)| share).collect())
 }
 
-const IN_DOUBT: &str =
-    "UPDATE intents SET state = 'in_doubt' WHERE way = $1 AND share IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
+const IN_DOUBT: &str = "UPDATE deliveries SET intent = 'in_doubt'
+  WHERE way = $1 AND share IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT))) AND intent IS NOT NULL";
 
 /// Nobody knows what became of these writes (`[[share], …]`).
 pub async fn in_doubt(tx: &mut Tx, way: &str, shares: &Value) -> Result<()> {
     tx.put(IN_DOUBT, args![way, shares]).await
 }
 
-const SETTLED: &str = "DELETE FROM intents WHERE way = $1 AND share IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
+const SETTLED: &str = "UPDATE deliveries SET intent = NULL, sent_at = NULL, creates = 0, body = NULL, fields = NULL
+  WHERE way = $1 AND share IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT))) AND intent IS NOT NULL";
 
 /// The outcome of these writes is known (`[[share], …]`).
 pub async fn settled(tx: &mut Tx, way: &str, shares: &Value) -> Result<()> {
     tx.put(SETTLED, args![way, shares]).await
 }
 
-const OPEN_CREATES: &str = "SELECT COUNT(*) FROM intents WHERE connection = $1 AND creates = 1";
+const OPEN_CREATES: &str = "SELECT COUNT(*) FROM deliveries WHERE connection = $1 AND intent IS NOT NULL AND creates = 1";
 
 /// How many creates at a connection are under way or in doubt: a record that appears there may be ours.
 pub async fn open_creates(db: &Db, connection: &str) -> Result<i64> {
     Ok(db.row::<(i64,)>(OPEN_CREATES, args![connection]).await?.map_or(0, |r| r.0))
 }
 
-const DONE: &str = "UPDATE deliveries SET done_version = CAST(item.value ->> 1 AS BIGINT), lease = NULL, lease_until = 0, attempts = 0, claims = 0, last_error = NULL, due = $4
+const DONE: &str =
+    "UPDATE deliveries SET done_version = CAST(item.value ->> 1 AS BIGINT), lease = NULL, lease_until = 0, attempts = 0, claims = 0,
+    last_error = NULL, due = $4, intent = NULL, sent_at = NULL, creates = 0, body = NULL, fields = NULL
   FROM json_each(CAST($2 AS TEXT)) AS item WHERE deliveries.way = $1 AND deliveries.share = item.value ->> 0 AND deliveries.lease = $3";
 
-/// Deliveries are done at a version (`[[share, version], …]`); a newer wish stays open.
+/// Deliveries are done at a version (`[[share, version], …]`), and nothing of them is in doubt any more; a newer wish stays open.
 pub async fn done(tx: &mut Tx, way: &str, lease: &str, rows: &Value, now: Millis) -> Result<()> {
     tx.put(DONE, args![way, rows, lease, now]).await
 }

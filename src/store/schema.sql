@@ -285,7 +285,8 @@ CREATE TABLE claims (
 CREATE INDEX claims_share ON claims (share);
 
 -- One row per share and way: out (to the recipient) and back (status to the sharer). The body is
--- computed at the moment of sending; open means wanted_version > done_version.
+-- computed at the moment of sending; open means wanted_version > done_version. The intent is committed
+-- before a write is sent, and stays (in doubt) until its outcome is known.
 CREATE TABLE deliveries (
   share          TEXT NOT NULL,
   way            TEXT NOT NULL CHECK (way IN ('out', 'back')),
@@ -302,9 +303,15 @@ CREATE TABLE deliveries (
   lease_until    {int} NOT NULL,
   lease          TEXT,
   last_error     TEXT,
+  intent         TEXT CHECK (intent IN ('sent', 'in_doubt')),
+  sent_at        {int} CHECK ((sent_at IS NULL) = (intent IS NULL)),
+  creates        {int} NOT NULL DEFAULT 0,
+  body           TEXT,
+  fields         TEXT,
   PRIMARY KEY (share, way)
 ) {keyed};
 CREATE INDEX deliveries_due ON deliveries (connection, way, lane, due) WHERE state = 'open' AND wanted_version > done_version;
+CREATE INDEX deliveries_intents ON deliveries (connection) WHERE intent IS NOT NULL;
 
 -- One person on one connection is one record there, under one marker that is never recomputed.
 CREATE TABLE remote_people (
@@ -343,20 +350,6 @@ CREATE TABLE overwrites (
   value      TEXT NOT NULL,
   PRIMARY KEY (connection, person, field, at, nth)
 ) {keyed};
-
--- Committed before a write is sent; in doubt until its outcome is known.
-CREATE TABLE intents (
-  share    TEXT NOT NULL,
-  way      TEXT NOT NULL,
-  connection TEXT NOT NULL,
-  creates  {int} NOT NULL,
-  state    TEXT NOT NULL CHECK (state IN ('sent', 'in_doubt')),
-  sent_at  {int} NOT NULL,
-  body     TEXT,
-  fields   TEXT,
-  PRIMARY KEY (share, way)
-) {keyed};
-CREATE INDEX intents_connection ON intents (connection);
 
 -- Creates that were once in doubt: looked for again, for they may arrive later than anybody expects.
 CREATE TABLE sweeps (

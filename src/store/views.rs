@@ -243,8 +243,8 @@ pub async fn events_of(db: &Db, lead: &str) -> Result<Vec<EventLine>> {
 pub type DeliveryLine = (String, String, String, i64, i64, Millis, i64, Option<String>, Option<String>);
 const DELIVERIES_OF: &str =
     "SELECT deliveries.share, deliveries.way, deliveries.state, deliveries.wanted_version, deliveries.done_version, deliveries.due,
-    deliveries.attempts, deliveries.last_error, intents.state
-  FROM deliveries LEFT JOIN intents ON intents.share = deliveries.share AND intents.way = deliveries.way
+    deliveries.attempts, deliveries.last_error, deliveries.intent
+  FROM deliveries
   WHERE deliveries.share IN (SELECT id FROM shares WHERE lead = $1) ORDER BY deliveries.share, deliveries.way DESC";
 
 /// The deliveries of a lead's shares, both ways.

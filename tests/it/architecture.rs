@@ -29,7 +29,8 @@ const MODULES: &[(&str, &[&str])] = &[
     ("config", &["clock", "errors", "http", "ledger", "vault"]),
     ("telemetry", &["config", "errors"]),
     ("rules", &["http", "mapping", "program"]),
-    ("context", &["clock", "errors", "http", "rules", "store", "vault"]),
+    ("firsts", &["clock", "store"]),
+    ("context", &["clock", "errors", "firsts", "http", "rules", "store", "vault"]),
     ("oauth", &["clock", "context", "errors", "http", "metrics", "store", "vault"]),
     // What the stages share.
     ("standing", &["clock", "context", "errors", "model", "people", "store"]),
@@ -40,15 +41,15 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "intake",
         &[
-            "change", "clock", "context", "decide", "entries", "errors", "http", "ledger", "mapping", "metrics", "model", "people",
-            "rules", "shares", "standing", "store", "turns", "vault", "points",
+            "change", "clock", "context", "decide", "entries", "errors", "firsts", "http", "ledger", "mapping", "metrics", "model",
+            "people", "rules", "shares", "standing", "store", "turns", "vault", "points",
         ],
     ),
     (
         "delivery",
         &[
-            "clock", "context", "decide", "entries", "errors", "http", "ledger", "mapping", "metrics", "model", "people", "rules",
-            "shares", "standing", "store", "turns", "vault", "points",
+            "clock", "context", "decide", "entries", "errors", "firsts", "http", "ledger", "mapping", "metrics", "model", "people",
+            "rules", "shares", "standing", "store", "turns", "vault", "points",
         ],
     ),
     ("follow", &["change", "clock", "context", "entries", "errors", "http", "mapping", "metrics", "model", "shares", "store"]),

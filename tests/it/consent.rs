@@ -112,6 +112,31 @@ async fn a_suppression_between_deciding_and_sending_holds() {
     }
 }
 
+// Breaks when what a decision made ready is sent though somebody said no in the seconds between.
+#[tokio::test]
+async fn what_comes_in_the_seconds_between_deciding_and_sending_is_heard() {
+    for engine in Engine::BOTH {
+        for how in [Withdrawal::Suppressed, Withdrawal::ChoiceCleared] {
+            let world = World::new(engine, PLAIN).await;
+            let (person, id) = enter_by_mail_only(&world);
+            let turn = async || pipeline::turn(&world.ctx, world.ctx.lines.get("northwind").unwrap()).await.unwrap();
+            while world.shares(&person.email).await.is_empty() {
+                world.stage.of("northwind").unwrap().1.pump().await;
+                assert!(turn().await, "{how:?}, {engine:?}: nothing was decided");
+            }
+            withdraw(&world, how, &person, &id).await;
+            if matches!(how, Withdrawal::ChoiceCleared) {
+                while world.share(&person.email).await.status != "recalled" {
+                    world.stage.of("northwind").unwrap().1.pump().await;
+                    assert!(turn().await, "{how:?}, {engine:?}: the no was not read");
+                }
+            }
+            world.work().await;
+            assert!(world.with_email("brightwater", &person.email).is_empty(), "{how:?}, {engine:?}: it left");
+        }
+    }
+}
+
 // Breaks when a withdrawal after delivery changes nothing, or the sharer does not learn of it.
 #[tokio::test]
 async fn a_withdrawal_after_delivery_takes_the_share_back() {

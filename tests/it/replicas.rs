@@ -12,7 +12,7 @@ use leadshare::replicas::{self, BEAT, LEASE, Member};
 use leadshare::store::{Db, connections, deliveries, dirty, replicas as rows};
 use serde_json::{Value, json};
 
-use super::support::world::{Engine, START, World};
+use super::support::world::{Engine, START, World, claim_out};
 
 const ALL: &[&str] = &["northwind", "brightwater", "lumen", "tessera", "orchard"];
 
@@ -290,7 +290,7 @@ async fn claims_of_a_former_owner_are_worth_nothing() {
     let mut tx = db.begin().await.unwrap();
     deliveries::want(&mut tx, &json!([["s", "out", "brightwater", "Lead", 1]]), now).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(deliveries::claim(db, "brightwater", "out", "first", now, now + 120 * SECOND, 10).await.unwrap().len(), 1);
+    assert_eq!(claim_out(db, "brightwater", "first", now, now + 120 * SECOND, 10).await.len(), 1);
     world.clock.advance(LEASE);
     let second = Replica::start(&world, "second").await;
     spread(&[&second]).await;
@@ -301,7 +301,7 @@ async fn claims_of_a_former_owner_are_worth_nothing() {
     };
     assert!(held("first").await.is_empty());
     let now = world.clock.now();
-    assert_eq!(deliveries::claim(db, "brightwater", "out", "second", now, now + 120 * SECOND, 10).await.unwrap().len(), 1);
+    assert_eq!(claim_out(db, "brightwater", "second", now, now + 120 * SECOND, 10).await.len(), 1);
     assert_eq!(held("second").await, ["s"]);
 }
 
@@ -316,7 +316,7 @@ async fn nobody_claims_what_another_has() {
     tx.commit().await.unwrap();
     let claims = (0..24).map(|n| {
         let db = world.ctx.db.clone();
-        tokio::spawn(async move { deliveries::claim(&db, "brightwater", "out", &format!("w{n}"), now, now + 1_000, 20).await.unwrap() })
+        tokio::spawn(async move { claim_out(&db, "brightwater", &format!("w{n}"), now, now + 1_000, 20).await })
     });
     let mut got = Vec::new();
     for claim in claims.collect::<Vec<_>>() {
@@ -325,9 +325,7 @@ async fn nobody_claims_what_another_has() {
         got.extend(claimed.into_iter().map(|d| d.share));
     }
     assert_eq!(got.iter().collect::<BTreeSet<_>>().len(), got.len(), "one row was given to two");
-    got.extend(
-        deliveries::claim(&world.ctx.db, "brightwater", "out", "rest", now, now + 1_000, 300).await.unwrap().into_iter().map(|d| d.share),
-    );
+    got.extend(claim_out(&world.ctx.db, "brightwater", "rest", now, now + 1_000, 300).await.into_iter().map(|d| d.share));
     assert_eq!(got.len(), 300, "none is lost on the way");
 }
 

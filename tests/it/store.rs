@@ -8,7 +8,7 @@ use leadshare::store::quiet::{Found, Quiet};
 use leadshare::store::{Db, connections, files, inbox, leads, people, replicas, shares};
 use serde_json::{Value, json};
 
-use super::support::world::{Engine, Folder};
+use super::support::world::{Engine, Folder, claim_out};
 
 async fn open(engine: Engine) -> (Db, Folder) {
     let folder = Folder::new();
@@ -204,7 +204,7 @@ async fn want(db: &Db, rows: Value, now: i64) {
 }
 
 async fn take(db: &Db, lease: &str, now: i64, limit: usize) -> Vec<Delivery> {
-    deliveries::claim(db, "c", "out", lease, now, now + 100, limit).await.unwrap()
+    claim_out(db, "c", lease, now, now + 100, limit).await
 }
 
 // Breaks when status or backfill goes before a withdrawal or a new lead.
@@ -290,7 +290,7 @@ async fn an_intent_outlives_its_worker() {
         let mut tx = db.begin().await.unwrap();
         assert_eq!(deliveries::still_held(&mut tx, "out", "a", &json!([["s"]]), 50).await.unwrap(), ["s"]);
         assert_eq!(deliveries::still_held(&mut tx, "out", "a", &json!([["s"]]), 110).await.unwrap(), [""; 0], "it has run out");
-        deliveries::intend(&mut tx, "out", "c", &json!([["s", 1]]), 11).await.unwrap();
+        deliveries::intend(&mut tx, "out", &json!([["s", 1]]), 11).await.unwrap();
         tx.commit().await.unwrap();
         let after_crash = take(&db, "b", 120, 5).await;
         assert_eq!((after_crash[0].intent.as_deref(), after_crash[0].sent_at), (Some("sent"), Some(11)));

@@ -132,6 +132,7 @@ impl World {
             deciding: tokio::sync::Semaphore::new(std::thread::available_parallelism().map_or(2, std::num::NonZero::get)),
             raising: crate::store::dirty::Raising::default(),
             quiet: crate::store::quiet::Quiet::default(),
+            firsts: Arc::default(),
             public_url: public_url.into(),
         });
         let stopping = CancellationToken::new();

@@ -17,8 +17,9 @@ use leadshare::demo::visitor;
 use leadshare::http::Transport;
 use leadshare::http::egress::Egress;
 use leadshare::ledger::Signer;
+use leadshare::store::deliveries::Delivery;
 use leadshare::store::shares::{self, Share};
-use leadshare::store::{connections, deliveries, dirty, leads, views};
+use leadshare::store::{Db, connections, deliveries, dirty, leads, views};
 use leadshare::vault::Identity;
 use leadshare::web::auth::AdminAuth;
 use leadshare::web::{self, WebState};
@@ -402,6 +403,19 @@ impl World {
     /// Everything that is wrong in the ledger, against these checkpoints besides the store's own.
     pub async fn verify(&self, outside: &[String]) -> leadshare::ledger::Report {
         sealer::verify(&self.ctx.db, outside, &[self.signer.public()], |_| ()).await.unwrap()
+    }
+}
+
+/// Claims what is to go out, as a worker does.
+pub async fn claim_out(db: &Db, connection: &str, lease: &str, now: Millis, until: Millis, limit: usize) -> Vec<Delivery> {
+    let lanes = deliveries::lanes(db, connection, "out", now).await.unwrap();
+    let mut tries = db.tries();
+    loop {
+        let mut tx = tries.begin().await.unwrap();
+        let claimed = deliveries::claim(&mut tx, connection, "out", lease, (now, until), &lanes, limit).await;
+        if let Some(claimed) = tries.end(tx, claimed).await.unwrap() {
+            return claimed;
+        }
     }
 }
 

@@ -1,0 +1,68 @@
+//! First writes: what a decision made ready a moment ago is not judged a second time when it is claimed, where nothing that it
+//! stood on has changed.
+//!
+//! Only of people who were new with that decision, whom nothing else can be known about: their one share is as it was made (its
+//! delivery's version says so), the rules are the same, and no suppression and no pause has come. That is proven in the transaction
+//! that claims them and commits their intents. The five seconds for which gates hold count from the decision.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{About, Prepared, overtaking};
+use crate::clock::{Millis, SECOND};
+use crate::context::Context;
+use crate::errors::Result;
+use crate::firsts::{First, GATES_HOLD};
+use crate::mapping::Mapping;
+use crate::rules::Rules;
+use crate::store::deliveries::{self, Delivery};
+use crate::store::{Tx, people};
+
+/// So much of the time for which gates hold must be left for sending.
+const TO_SEND: Millis = 2 * SECOND;
+
+/// Takes out of what was just claimed what need not be judged again, and commits its intents. Third is when its gates were checked.
+pub(super) async fn ready(
+    tx: &mut Tx,
+    ctx: &Context,
+    rules: &Rules,
+    mapping: &Mapping,
+    claimed: Vec<Delivery>,
+) -> Result<(Vec<Delivery>, Vec<Prepared>, Millis)> {
+    let now = ctx.clock.now();
+    let is_first = |d: &Delivery| d.version == 1 && d.attempts == 0 && d.claims == 1 && d.intent.is_none();
+    // One that was claimed before is suspect, and goes alone.
+    if !claimed.iter().all(|d| d.claims == 1) {
+        return Ok((claimed, Vec::new(), now));
+    }
+    let known = |d: &Delivery| {
+        let first = ctx.firsts.take(&d.share)?;
+        let same = first.rules.0 == rules.program.hash && first.rules.1 == mapping.hash();
+        (is_first(d) && same && now + TO_SEND <= first.judged + GATES_HOLD).then_some(first)
+    };
+    let mut firsts: BTreeMap<String, First> = claimed.iter().filter_map(|d| Some((d.share.clone(), known(d)?))).collect();
+    if firsts.is_empty() {
+        return Ok((claimed, Vec::new(), now));
+    }
+    let hashes = firsts.values().flat_map(|first| &first.suppressible).map(|hash| json!([hash])).collect::<Vec<_>>();
+    let suppressed: Vec<String> = people::suppressed(tx, &Value::from(hashes)).await?.into_iter().map(|hit| hit.0).collect();
+    let paused = people::paused(tx).await?;
+    firsts.retain(|_, first| {
+        let stopped = first.suppressible.iter().any(|hash| suppressed.contains(hash));
+        !stopped && !paused.contains(&first.share.source) && !paused.contains(&first.share.recipient)
+    });
+    let checked = firsts.values().map(|first| first.judged).min().unwrap_or(now);
+    let (mut rest, mut prepared, mut intents) = (Vec::new(), Vec::new(), Vec::new());
+    for delivery in claimed {
+        let Some(First { share, item, .. }) = firsts.remove(&delivery.share) else {
+            rest.push(delivery);
+            continue;
+        };
+        let body = overtaking::body(ctx, item.fields());
+        intents.push(json!([share.id, 1, body, overtaking::names(&item)]));
+        prepared.push(Prepared { delivery, item, body, about: About { share, remote_id: None } });
+    }
+    deliveries::intend(tx, "out", &Value::from(intents), now).await?;
+    Ok((rest, prepared, checked))
+}
