@@ -87,21 +87,16 @@ fn listed(list: &List, lead: &Lead, name: &str) -> bool {
 
 /// Whether a list names the lead's company: by one of its domains or its parent's, or by name.
 pub fn lists_company(list: &List, lead: &Lead) -> bool {
-    domains(lead).iter().any(|domain| list.has_domain(domain)) || lead.text("company").is_some_and(|name| list.has_company(name))
+    domains(lead).any(|domain| list.has_domain(domain)) || lead.text("company").is_some_and(|name| list.has_company(name))
 }
 
 /// The domains that a lead's company is known by. A free mailbox says nothing about a company.
-fn domains(lead: &Lead) -> Vec<String> {
-    let mut all: Vec<String> = lead.text("company_domain").map(str::to_owned).into_iter().collect();
-    if let Some(site) = lead.text("website") {
+fn domains(lead: &Lead) -> impl Iterator<Item = &str> {
+    let site = lead.text("website").map(|site| {
         let host = site.split_once("://").map_or(site, |(_, rest)| rest);
-        let host = host.split(['/', '?', '#', ':']).next().unwrap_or(host);
-        all.push(host.to_owned());
-    }
-    if !matches!(lead.text("email_kind"), Some("free" | "disposable"))
-        && let Some((_, domain)) = lead.text("email").and_then(|email| email.rsplit_once('@'))
-    {
-        all.push(domain.to_owned());
-    }
-    all
+        host.split(['/', '?', '#', ':']).next().unwrap_or(host)
+    });
+    let mailbox = lead.text("email").filter(|_| !matches!(lead.text("email_kind"), Some("free" | "disposable")));
+    let of_mail = mailbox.and_then(|email| email.rsplit_once('@')).map(|(_, domain)| domain);
+    lead.text("company_domain").into_iter().chain(site).chain(of_mail)
 }

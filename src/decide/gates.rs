@@ -85,7 +85,7 @@ impl Findings {
     /// Notes that a gate had nothing against the candidate.
     pub fn pass_unless_failed(&mut self, gate: Gate, text: impl Into<Words>) {
         if !self.0.iter().any(|f| f.gate == gate && !f.passed) {
-            self.pass(gate, format!("{}.ok", gate.word()), "", text);
+            self.pass(gate, gate.ok(), "", text);
         }
     }
 }

@@ -188,6 +188,14 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Whether another reads as this one does where both are stored: proof is kept elsewhere.
+    pub fn reads_as(&self, other: &Self) -> bool {
+        let Self { recipient, agreement, version, terms, number, outcome, findings, score, fields, channels, consents: _ } = self;
+        (recipient, agreement, outcome, version, terms)
+            == (&other.recipient, &other.agreement, &other.outcome, &other.version, &other.terms)
+            && (number, findings, score, fields, channels) == (&other.number, &other.findings, &other.score, &other.fields, &other.channels)
+    }
+
     /// Whether every gate let it pass.
     pub fn passed(&self) -> bool {
         self.findings.iter().all(|f| f.passed)
@@ -311,6 +319,23 @@ impl Gate {
             Self::Exclusivity => "exclusivity",
             Self::Capacity => "capacity",
             Self::Standing => "standing",
+        }
+    }
+
+    /// The code of what it found when it had nothing against a candidate.
+    pub fn ok(self) -> &'static str {
+        match self {
+            Self::Valid => "valid.ok",
+            Self::Suppressed => "suppressed.ok",
+            Self::Agreement => "agreement.ok",
+            Self::Consent => "consent.ok",
+            Self::Transfer => "transfer.ok",
+            Self::Duplicate => "duplicate.ok",
+            Self::Eligible => "eligible.ok",
+            Self::Fresh => "fresh.ok",
+            Self::Exclusivity => "exclusivity.ok",
+            Self::Capacity => "capacity.ok",
+            Self::Standing => "standing.ok",
         }
     }
 }

@@ -21,6 +21,16 @@ fn countries(place: &str) -> Vec<&str> {
     }
 }
 
+/// Whether a country is in a group, or the one that a place names.
+fn within(place: &str, country: &str) -> bool {
+    match place {
+        "EU" => EU.contains(&country),
+        "EEA" => EU.contains(&country) || EFTA_IN_EEA.contains(&country),
+        "UK" => country == "GB",
+        other => other == country,
+    }
+}
+
 /// Why a place is not one, in a sentence; `None` when it is.
 pub fn fault(place: &str) -> Option<String> {
     if GROUPS.contains(&place) {
@@ -40,7 +50,7 @@ pub fn fault(place: &str) -> Option<String> {
 
 /// Whether a person or company in this country and state is inside the place.
 pub fn contains(place: &str, country: Option<&str>, state: Option<&str>) -> bool {
-    if place.contains('-') { state == Some(place) } else { country.is_some_and(|c| countries(place).contains(&c)) }
+    if place.contains('-') { state == Some(place) } else { country.is_some_and(|c| within(place, c)) }
 }
 
 /// How narrow a place is: states, then countries, then groups; the Union lies inside the Economic Area.
@@ -67,7 +77,7 @@ pub fn transfer_region(country: &str) -> Option<&'static str> {
     match country {
         "GB" => Some("UK"),
         "CH" => Some("CH"),
-        other if countries("EEA").contains(&other) => Some("EEA"),
+        other if within("EEA", other) => Some("EEA"),
         _ => None,
     }
 }

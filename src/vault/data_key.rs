@@ -2,6 +2,7 @@
 
 use secrecy::zeroize::Zeroizing;
 
+use super::squeeze::{squeeze, unsqueeze};
 use super::{Aad, Key, Keyring};
 use crate::clock::Clock;
 use crate::errors::{Error, Result};
@@ -78,12 +79,13 @@ impl DataKey {
         keys.reseal(clock, owner.place(), wrapped)
     }
 
-    /// Seals a value of the owner's for one place: `d1.<base64 of nonce and ciphertext>`.
+    /// Seals a value of the owner's for one place: `d1.<base64 of nonce and ciphertext>`. It is squeezed first: its length tells
+    /// roughly how much there is to say of somebody, as it did before.
     ///
     /// # Errors
     /// [`Error::Vault`] when the system has no randomness to give.
     pub fn seal(&self, clock: &Clock, aad: Aad<'_>, plain: &[u8]) -> Result<String> {
-        Ok(format!("d1.{}", self.key.encrypt(clock, &self.bound(aad, &aad.version.to_string()), plain)?))
+        Ok(format!("d1.{}", self.key.encrypt(clock, &self.bound(aad, &aad.version.to_string()), &squeeze(plain))?))
     }
 
     /// Opens what [`DataKey::seal`] made for the same owner and place.
@@ -94,6 +96,7 @@ impl DataKey {
         sealed
             .strip_prefix("d1.")
             .and_then(|body| self.key.decrypt(&self.bound(aad, &aad.version.to_string()), body))
+            .and_then(unsqueeze)
             .ok_or_else(|| Error::Vault(format!("{}.{} does not open: it was altered or belongs elsewhere", aad.table, aad.column)))
     }
 

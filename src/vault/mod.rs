@@ -10,6 +10,7 @@ mod data_key;
 mod key;
 mod keyring;
 mod marker;
+mod squeeze;
 
 use std::collections::BTreeMap;
 
