@@ -226,7 +226,7 @@ async fn line(
 ///
 /// # Errors
 /// The store's.
-pub async fn drain(ctx: &Context, signer: &Signer) -> Result<usize> {
+pub async fn drain(ctx: &Arc<Context>, signer: &Signer) -> Result<usize> {
     let mut rounds = 0;
     loop {
         let mut worked = false;

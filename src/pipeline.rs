@@ -14,7 +14,10 @@
 //! Every step ends in one transaction, and none is open while a vendor is being called. A crash
 //! between two steps repeats the first; what was sent is found again by its intent and its marker.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+use tokio::task::JoinSet;
 
 use crate::change::Change;
 use crate::clock::Millis;
@@ -37,12 +40,14 @@ use crate::store::{Db, Rows, Tx, claims, inbox, leads, loads};
 
 /// Batches of hints that a turn works on at the same time: while one waits for its vendor or the store, another is decided about.
 const BATCHES: usize = 2;
+/// Full batches that a turn takes in one after the other, before it looks at what else is due on its connection.
+const IN_A_ROW: usize = 4;
 
 /// One turn of a connection: everything that is due, once. Answers whether anything was done.
 ///
 /// # Errors
 /// The store's. Trouble at the vendor becomes waiting, retries and alerts.
-pub async fn turn(ctx: &Context, line: &Line) -> Result<bool> {
+pub async fn turn(ctx: &Arc<Context>, line: &Arc<Line>) -> Result<bool> {
     let rules = ctx.rules();
     inbox::take_in(&ctx.db).await?;
     let Some((stored, mut due)) = working(ctx, line).await? else { return Ok(false) };
@@ -61,14 +66,9 @@ pub async fn turn(ctx: &Context, line: &Line) -> Result<bool> {
         worked |= raised;
     }
     if due.hints {
-        for mapping in rules.of(line.name()) {
-            let taken = (0..BATCHES).map(|_| Box::pin(take_in(ctx, &rules, line, mapping, braked)));
-            for taken in ctx.transport.together(taken).await {
-                worked |= taken?;
-            }
+        for nth in 0..rules.of(line.name()).len() {
+            worked |= take_in_together(ctx, &rules, line, nth, braked).await?;
         }
-        // The last of them may have been too many.
-        self::braked(ctx, line).await?;
     }
     if due.out && line.role().receives() {
         worked |= delivery::deliver(ctx, &rules, line, Way::Out).await?;
@@ -135,20 +135,59 @@ pub async fn release(db: &Db, connection: &str, now: Millis) -> Result<()> {
     tx.commit().await
 }
 
-/// Reads what hints point at, decides, and keeps the outcome of every change.
-async fn take_in(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, braked: bool) -> Result<bool> {
-    let Some(batch) = intake::read::read(ctx, line, mapping, braked).await? else { return Ok(false) };
-    match keep(ctx, rules, line, mapping, &batch).await {
-        Ok(()) => Ok(true),
+/// Takes in what is due of one object, several batches at a time: each is a task, for deciding about one keeps a processor busy.
+async fn take_in_together(ctx: &Arc<Context>, rules: &Arc<Rules>, line: &Arc<Line>, nth: usize, braked: bool) -> Result<bool> {
+    let one = || {
+        let (ctx, rules, line) = (ctx.clone(), rules.clone(), line.clone());
+        async move {
+            let Some(mapping) = rules.of(line.name()).get(nth) else { return Ok(false) };
+            take_in(&ctx, &rules, &line, mapping, braked).await
+        }
+    };
+    let mut worked = false;
+    if ctx.transport.is_carried() {
+        for _ in 0..BATCHES {
+            worked |= one().await?;
+        }
+        return Ok(worked);
+    }
+    // Dropped with the turn, they end with it. One that fails lets the others come to their end.
+    let mut tasks: JoinSet<Result<bool>> = (0..BATCHES).map(|_| one()).collect();
+    let mut failed = None;
+    while let Some(ended) = tasks.join_next().await {
+        match ended.unwrap_or_else(|error| Err(Error::System(format!("a batch broke off: {error}")))) {
+            Ok(some) => worked |= some,
+            Err(error) => failed = Some(error),
+        }
+    }
+    failed.map_or(Ok(worked), Err)
+}
+
+/// Takes in what is due, batch after batch as long as they are full, and no more of them than others can wait for.
+async fn take_in(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, mut braked: bool) -> Result<bool> {
+    for taken in 0..IN_A_ROW {
+        let Some(batch) = intake::read::read(ctx, line, mapping, braked).await? else { return Ok(taken > 0) };
+        take_in_batch(ctx, rules, line, mapping, &batch).await?;
+        // These may have been too many.
+        braked = self::braked(ctx, line).await?;
+        if !batch.full {
+            break;
+        }
+    }
+    Ok(true)
+}
+
+/// Decides about what was read, and keeps the outcome of every change.
+async fn take_in_batch(ctx: &Context, rules: &Rules, line: &Line, mapping: &Mapping, batch: &intake::read::Batch) -> Result<()> {
+    match keep(ctx, rules, line, mapping, batch).await {
         // Somebody else was faster, or took the work over: nothing was kept, the hints are still there. That is not failing:
         // whoever was faster has come to an end.
         Err(Error::Passing { code, .. }) => {
             tracing::debug!(connection = line.name(), code, "decided again");
             let hints: Vec<&Dirty> = batch.source.iter().map(|(d, _)| d).chain(batch.ours.iter().map(|(d, ..)| d)).collect();
-            dirty::snooze(&ctx.db, line.name(), mapping.object(), &batch.lease, &hints, ctx.clock.now(), true).await?;
-            Ok(true)
+            dirty::snooze(&ctx.db, line.name(), mapping.object(), &batch.lease, &hints, ctx.clock.now(), true).await
         }
-        Err(error) => Err(error),
+        kept => kept,
     }
 }
 

@@ -37,19 +37,22 @@ pub async fn run_once(ctx: &Context, signer: &Signer) -> Result<usize> {
         heads: Vec::new(),
     }
     .sign(signer)?;
-    let mut tx = ctx.db.begin().await?;
-    match ledger::save_batch(&mut tx, &waited, &batch, &checkpoint, now).await {
-        Ok(()) => {
-            points::at("ledger.sealed").await;
-            tx.commit().await?;
-            points::at("ledger.kept").await;
-            // When there is more it is at least another batch, as far as anybody has looked.
-            crate::metrics::ledger(count as u64, if waited.more { BATCH as u64 } else { 0 });
-            Ok(count)
+    let mut tries = ctx.db.tries();
+    loop {
+        let mut tx = tries.begin().await?;
+        let saved = ledger::save_batch(&mut tx, &waited, &batch, &checkpoint, now).await;
+        points::at("ledger.sealed").await;
+        match tries.end(tx, saved).await {
+            Ok(None) => {}
+            Ok(Some(())) => break,
+            Err(Error::Passing { .. }) => return Ok(0),
+            Err(error) => return Err(error),
         }
-        Err(Error::Passing { .. }) => Ok(0),
-        Err(error) => Err(error),
     }
+    points::at("ledger.kept").await;
+    // When there is more it is at least another batch, as far as anybody has looked.
+    crate::metrics::ledger(count as u64, if waited.more { BATCH as u64 } else { 0 });
+    Ok(count)
 }
 
 /// Reads the whole ledger again against checkpoints: those of the store and those kept outside.

@@ -105,22 +105,20 @@ pub fn payload(agreement: &Agreement, lead: &Lead, verdict: &Verdict, accepted: 
     if !verdict.outcome.goes_out() || !verdict.passed() || verdict.agreement != agreement.about.id {
         return BTreeMap::new();
     }
-    let listed: BTreeSet<&str> = agreement.privacy.purpose.iter().flat_map(|p| p.fields.iter().map(String::as_str)).collect();
-    let mut out: BTreeMap<String, Value> = lead.fields.clone();
-    if !out.contains_key("employees_band")
-        && let Some(band) = out.get("employees").and_then(Value::as_i64).and_then(band)
-    {
-        out.insert("employees_band".to_owned(), band.into());
-    }
-    if agreement.is_offer() && !accepted {
-        let shown = &agreement.confidentiality.before_acceptance;
-        // A band says less than the number: whoever may get the number later may see the band before.
-        let may = |name: &String| verdict.fields.contains(name) || name == "employees_band" && verdict.fields.contains("employees");
-        out.retain(|name, _| shown.contains(name) && may(name));
-    } else {
-        out.retain(|name, _| verdict.fields.contains(name) && listed.contains(name.as_str()));
-    }
-    out
+    let offered = agreement.is_offer() && !accepted;
+    let may = |name: &String| {
+        if offered {
+            // A band says less than the number: whoever may get the number later may see the band before.
+            let later = verdict.fields.contains(name) || name == "employees_band" && verdict.fields.contains("employees");
+            later && agreement.confidentiality.before_acceptance.contains(name)
+        } else {
+            verdict.fields.contains(name) && agreement.privacy.purpose.iter().any(|purpose| purpose.fields.contains(name))
+        }
+    };
+    let fields = &lead.fields;
+    let band = fields.get("employees").filter(|_| !fields.contains_key("employees_band")).and_then(Value::as_i64).and_then(band);
+    let band = band.map(|band| ("employees_band".to_owned(), band.into())).filter(|(name, _)| may(name));
+    fields.iter().filter(|(name, _)| may(name)).map(|(name, value)| (name.clone(), value.clone())).chain(band).collect()
 }
 
 /// The size of a company as the program's bands say it.

@@ -71,9 +71,14 @@ impl Transport {
         Self { carrier: Some(by), ..Self::default() }
     }
 
+    /// Whether nothing is sent over the network: then one thing happens after the other.
+    pub fn is_carried(&self) -> bool {
+        self.carrier.is_some()
+    }
+
     /// Makes calls together. A carrier gets one at a time: which of two came first must not hang on a race.
     pub async fn together<F: Future>(&self, calls: impl Iterator<Item = F>) -> Vec<F::Output> {
-        if self.carrier.is_none() {
+        if !self.is_carried() {
             return futures_util::future::join_all(calls).await;
         }
         let mut ended = Vec::new();

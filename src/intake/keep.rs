@@ -133,7 +133,7 @@ pub async fn keep(
             }
             Sorted::OursUnknown(marker) => {
                 // Our own create, heard of before its answer was kept.
-                let ours = shares::remote_by_marker(tx, line.name(), &json!([[marker]])).await?;
+                let ours = shares::unseen_by_marker(tx, line.name(), &json!([[marker]])).await?;
                 if let Some(person) = ours.first() {
                     shares::land(tx, line.name(), &json!([[person.person, record.id, "created", Value::Null]]), now).await?;
                 }

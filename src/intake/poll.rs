@@ -14,7 +14,7 @@ use crate::points;
 use crate::store::connections::{self, Connection};
 use crate::store::dirty::{self, Raise};
 use crate::store::quiet::Found;
-use crate::store::shares;
+use crate::store::{Tx, shares};
 
 /// Most records at a recipient whose fate is asked for in one poll.
 const FOLLOWED: usize = 5_000;
@@ -120,6 +120,13 @@ struct Pages<'a> {
     raised: usize,
 }
 
+impl Pages<'_> {
+    async fn keep(&self, tx: &mut Tx, hints: &[Raise], cursor: &Cursor, now: Millis) -> Result<()> {
+        dirty::raise(tx, self.line.name(), hints, now).await?;
+        dirty::save_cursor(tx, self.line.name(), self.object, Some(cursor.0.to_string()), now).await
+    }
+}
+
 impl Sink for Pages<'_> {
     async fn page(&mut self, records: Vec<Record>, cursor: Cursor) -> Result<()> {
         points::at("poll.page_read").await;
@@ -141,11 +148,15 @@ impl Sink for Pages<'_> {
         let hints: Vec<Raise> = new.into_iter().map(|r| hint(self.object, r)).collect();
         self.raised += hints.len();
         crate::metrics::hints(self.line.connector_name(), "poll", hints.len() as u64);
-        let mut tx = self.ctx.db.begin().await?;
-        dirty::raise(&mut tx, self.line.name(), &hints, now).await?;
-        dirty::save_cursor(&mut tx, self.line.name(), self.object, Some(cursor.0.to_string()), now).await?;
-        points::at("poll.page_raised").await;
-        tx.commit().await?;
+        let mut tries = self.ctx.db.tries();
+        loop {
+            let mut tx = tries.begin().await?;
+            let done = self.keep(&mut tx, &hints, &cursor, now).await;
+            points::at("poll.page_raised").await;
+            if tries.end(tx, done).await?.is_some() {
+                break;
+            }
+        }
         points::at("poll.page_kept").await;
         Ok(())
     }

@@ -39,6 +39,8 @@ pub struct Batch {
     pub poison: Vec<Dirty>,
     /// From when on the connection shares.
     pub share_from: Option<Millis>,
+    /// Whether it is as large as one may be: more may be due.
+    pub full: bool,
 }
 
 /// How long a hint waits that the volume brake holds, unless somebody lets it go.
@@ -60,10 +62,11 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping, braked: bool) -
         return Ok(None);
     }
     points::at("hints.claimed").await;
+    let full = claimed.len() == limit;
     let (claimed, rest) = claims::alone(claimed, |d| d.claims);
     dirty::snooze(&ctx.db, line.name(), object, &lease, &rest.iter().collect::<Vec<_>>(), now, true).await?;
     let share_from = connections::one(&ctx.db, line.name()).await?.and_then(|c| c.share_from);
-    let mut batch = Batch { lease: lease.clone(), share_from, ..Batch::default() };
+    let mut batch = Batch { lease: lease.clone(), share_from, full, ..Batch::default() };
     let ids = Value::from(claimed.iter().map(|d| json!([d.remote_id])).collect::<Vec<_>>());
     let mut ours: BTreeMap<String, RemotePerson> = shares::remote_by_id(&ctx.db, line.name(), object, &ids)
         .await?

@@ -18,10 +18,14 @@ pub struct List {
 impl List {
     /// Whether a domain, or a domain that it lies under, is listed as a company's or its parent's.
     pub fn has_domain(&self, domain: &str) -> bool {
+        let columns: Vec<&BTreeSet<String>> = ["domain", "parent"].into_iter().filter_map(|column| self.columns.get(column)).collect();
+        if columns.is_empty() {
+            return false;
+        }
         let domain = domain.trim().to_lowercase();
         let mut rest = Some(domain.as_str());
         while let Some(name) = rest {
-            if self.has("domain", name) || self.has("parent", name) {
+            if columns.iter().any(|column| column.contains(name)) {
                 return true;
             }
             rest = name.split_once('.').map(|(_, parent)| parent);
@@ -31,7 +35,7 @@ impl List {
 
     /// Whether a company is listed by name.
     pub fn has_company(&self, company: &str) -> bool {
-        self.has("company", &company_key(company))
+        self.columns.get("company").is_some_and(|companies| companies.contains(&company_key(company)))
     }
 
     /// Whether an address, or its domain, is listed.

@@ -52,21 +52,23 @@ const RAISE: &str = "INSERT INTO dirty (connection, object, remote_id, seq, done
 
 /// Raises hints; many for one record become one row with a higher seq, which keeps the gravest kind.
 pub async fn raise(tx: &mut Tx, connection: &str, hints: &[Raise], now: Millis) -> Result<()> {
-    raise_all(tx, hints.iter().map(|hint| (connection, hint)), now).await
+    tx.put(RAISE, args![rows(hints.iter().map(|hint| (connection, hint))), now]).await
 }
 
-pub(super) async fn raise_all<'a>(tx: &mut Tx, hints: impl Iterator<Item = (&'a str, &'a Raise)>, now: Millis) -> Result<()> {
+/// The same for hints of several connections, in a transaction of its own.
+pub(super) async fn raise_all<'a>(db: &Db, hints: impl Iterator<Item = (&'a str, &'a Raise)>, now: Millis) -> Result<()> {
+    db.put(RAISE, args![rows(hints), now]).await
+}
+
+/// Each record once: how many hints there are of it, and the gravest.
+fn rows<'a>(hints: impl Iterator<Item = (&'a str, &'a Raise)>) -> Value {
     let mut counted = BTreeMap::<(&str, &str, &str), (i64, &Raise)>::new();
     for (connection, hint) in hints {
         let entry = counted.entry((connection, &hint.object, &hint.remote_id)).or_insert((0, hint));
         let gravest = if gravity(hint.kind) >= gravity(entry.1.kind) { hint } else { entry.1 };
         *entry = (entry.0 + 1, gravest);
     }
-    if counted.is_empty() {
-        return Ok(());
-    }
-    let rows: Vec<Value> = counted.iter().map(|(at, (n, h))| json!([at.0, h.object, h.remote_id, h.kind, h.detail, n])).collect();
-    tx.put(RAISE, args![Value::from(rows), now]).await
+    counted.iter().map(|(at, (n, h))| json!([at.0, h.object, h.remote_id, h.kind, h.detail, n])).collect()
 }
 
 /// A kind's own word, of one that was stored.
@@ -113,10 +115,8 @@ impl Raising {
                         if let Db::Sqlite { inbox, .. } = db {
                             inbox.keep(hints, now).await?;
                         } else {
-                            let mut tx = db.begin().await?;
-                            raise_all(&mut tx, hints, now).await?;
                             points::at("webhook.raised").await;
-                            tx.commit().await?;
+                            raise_all(db, hints, now).await?;
                         }
                     }
                     for (_, done) in together {
@@ -144,10 +144,12 @@ pub async fn busy(db: &Db, connection: &str, object: &str, now: Millis) -> Resul
     Ok(db.row::<(String,)>(BUSY, args![connection, object, now]).await?.is_some())
 }
 
-const PICK: &str = "SELECT remote_id, seq, done_seq, kind, detail, raised_at, claims FROM dirty
-  WHERE connection = $1 AND object = $2 AND due <= $3 AND lease_until <= $3 ORDER BY due, remote_id LIMIT $4 {skip_locked}";
-const CLAIM: &str = "UPDATE dirty SET lease = $4, lease_until = $5, due = $5, claims = claims + 1
-  WHERE connection = $1 AND object = $2 AND remote_id IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT)))";
+const CLAIM: &str = "WITH picked AS MATERIALIZED (SELECT remote_id AS id FROM dirty
+    WHERE connection = $1 AND object = $2 AND due <= $3 AND lease_until <= $3 ORDER BY due, remote_id LIMIT $6 {skip_locked})
+  UPDATE dirty SET lease = $4, lease_until = $5, due = $5, claims = claims + 1 FROM picked
+  WHERE dirty.connection = $1 AND dirty.object = $2 AND dirty.remote_id = picked.id";
+const CLAIMED: &str = "SELECT remote_id, seq, done_seq, kind, detail, raised_at, claims FROM dirty
+  WHERE connection = $1 AND object = $2 AND due = $3 AND lease = $4";
 
 /// Claims due hints of one object until `lease_until`, when they are due again; oldest first.
 pub async fn claim(
@@ -164,13 +166,12 @@ pub async fn claim(
     if db.row::<(String,)>(ANY, args![connection, object, now]).await?.is_none() {
         return Ok(Vec::new());
     }
-    let mut tx = db.begin().await?;
-    let picked = tx.rows::<Row>(PICK, args![connection, object, now, limit as i64]).await?;
-    let ids = Value::from(picked.iter().map(|row| json!([row.0])).collect::<Vec<_>>());
-    tx.put(CLAIM, args![connection, object, ids, lease, lease_until]).await?;
-    tx.commit().await?;
-    let mut claimed: Vec<Dirty> = picked
-        .into_iter()
+    if !db.touch(CLAIM, args![connection, object, now, lease, lease_until, limit as i64]).await? {
+        return Ok(Vec::new());
+    }
+    // What was raised since belongs to this reading, too.
+    let rows = db.rows::<Row>(CLAIMED, args![connection, object, lease_until, lease]).await?.into_iter();
+    let mut claimed: Vec<Dirty> = rows
         .map(|(remote_id, seq, done, kind, detail, raised_at, claims)| Dirty {
             remote_id,
             seq,
@@ -178,7 +179,7 @@ pub async fn claim(
             kind,
             detail,
             raised_at,
-            claims: claims + 1,
+            claims,
         })
         .collect();
     claimed.sort_by(|a, b| (a.raised_at, &a.remote_id).cmp(&(b.raised_at, &b.remote_id)));

@@ -159,9 +159,7 @@ async fn take(db: &Db, inbox: &Inbox, rows: Vec<Row>) -> Result<()> {
             (connection, Raise { object, remote_id, kind: dirty::kind(&kind), detail })
         })
         .collect();
-    let mut tx = db.begin().await?;
-    dirty::raise_all(&mut tx, hints.iter().map(|(at, hint)| (at.as_str(), hint)), now).await?;
-    tx.commit().await?;
+    dirty::raise_all(db, hints.iter().map(|(at, hint)| (at.as_str(), hint)), now).await?;
     points::at("inbox.raised").await;
     inbox.last.store(last, Ordering::Release);
     Ok(())

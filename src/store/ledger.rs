@@ -121,7 +121,8 @@ pub async fn save_batch(tx: &mut Tx, waited: &Waiting, batch: &Batch, checkpoint
         None => before.size() == 0,
     };
     let transactions = Value::from(waited.transactions.iter().map(|id| json!([id])).collect::<Vec<_>>());
-    if !same || tx.exec(SEALED, args![transactions]).await? != waited.transactions.len() as u64 {
+    let count = waited.transactions.len() as u64;
+    if !same || tx.touch(SEALED, args![transactions], count).await? != count {
         return Err(Error::Passing { code: "sealed_elsewhere".into(), message: "another sealer was faster".into() });
     }
     let ids = || waited.entries.iter().map(|entry| entry.id.as_str());

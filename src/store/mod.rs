@@ -313,9 +313,14 @@ impl Db {
 
     /// One statement in a transaction of its own.
     pub async fn put(&self, sql: &'static str, args: Vec<Arg>) -> Result<()> {
-        let mut tx = self.begin().await?;
-        tx.put(sql, args).await?;
-        tx.commit().await
+        match self {
+            _ if idle(sql, &args) => Ok(()),
+            Self::Sqlite { write, .. } => {
+                let (text, args) = dialect::sqlite_together(vec![(sql, args)]);
+                write.keep(text, args).await
+            }
+            Self::Postgres(_) => self.exec(sql, args).await.map(|_| ()),
+        }
     }
 
     /// One statement in a transaction of its own; answers how many rows it touched.

@@ -326,10 +326,11 @@ CREATE TABLE remote_people (
   landed_at  {int},
   open_until {int},
   open_body  TEXT,
-  PRIMARY KEY (person, connection),
-  UNIQUE (marker, connection)
+  PRIMARY KEY (person, connection)
 ) {keyed};
 CREATE UNIQUE INDEX remote_people_id ON remote_people (remote_id, connection, object) WHERE remote_id IS NOT NULL;
+-- Markers lie at random places: only of records that are not known yet is anybody looked for by them.
+CREATE UNIQUE INDEX remote_people_unseen ON remote_people (marker, connection) WHERE remote_id IS NULL;
 
 CREATE TABLE remote_aliases (
   connection TEXT NOT NULL,

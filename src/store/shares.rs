@@ -187,12 +187,12 @@ pub async fn remote_by_id(db: &Db, connection: &str, object: &str, ids: &Value) 
     Ok(db.rows::<RemoteRow>(REMOTE_BY_ID, args![connection, object, ids]).await?.into_iter().map(remote).collect())
 }
 
-const REMOTE_BY_MARKER: &str = "SELECT person, marker, remote_id, made, state, shadow, landed_at, open_until, open_body FROM remote_people
-  WHERE connection = $1 AND marker IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
+const UNSEEN_BY_MARKER: &str = "SELECT person, marker, remote_id, made, state, shadow, landed_at, open_until, open_body FROM remote_people
+  WHERE connection = $1 AND remote_id IS NULL AND marker IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))";
 
-/// People at a connection by marker (`[[marker], …]`).
-pub async fn remote_by_marker(tx: &mut Tx, connection: &str, markers: &Value) -> Result<Vec<RemotePerson>> {
-    Ok(tx.rows::<RemoteRow>(REMOTE_BY_MARKER, args![connection, markers]).await?.into_iter().map(remote).collect())
+/// People at a connection whose record there is not known yet, by marker (`[[marker], …]`).
+pub async fn unseen_by_marker(tx: &mut Tx, connection: &str, markers: &Value) -> Result<Vec<RemotePerson>> {
+    Ok(tx.rows::<RemoteRow>(UNSEEN_BY_MARKER, args![connection, markers]).await?.into_iter().map(remote).collect())
 }
 
 const LAND: &str =
