@@ -156,7 +156,7 @@ pub async fn give_back(db: &Db, way: &str, lease: &str, shares: &Value, now: Mil
 const INTEND: &str =
     "UPDATE deliveries SET intent = 'sent', sent_at = $3, creates = CAST(item.value ->> 1 AS BIGINT), body = item.value ->> 2,
     fields = item.value ->> 3
-  FROM json_each(CAST($1 AS TEXT)) AS item WHERE deliveries.way = $2 AND deliveries.share = item.value ->> 0";
+  FROM json_each(CAST($1 AS TEXT)) AS item WHERE deliveries.way = $2 AND deliveries.share = item.value ->> 0 {only deliveries.share $1}";
 
 /// Commits that writes are about to be sent (`[[share, creates, hash of the body, names of the fields], …]`; on the way back
 /// the first two).
@@ -197,7 +197,7 @@ pub async fn open_creates(db: &Db, connection: &str) -> Result<i64> {
 const DONE: &str =
     "UPDATE deliveries SET done_version = CAST(item.value ->> 1 AS BIGINT), lease = NULL, lease_until = 0, attempts = 0, claims = 0,
     last_error = NULL, due = $4, intent = NULL, sent_at = NULL, creates = 0, body = NULL, fields = NULL
-  FROM json_each(CAST($2 AS TEXT)) AS item WHERE deliveries.way = $1 AND deliveries.share = item.value ->> 0 AND deliveries.lease = $3";
+  FROM json_each(CAST($2 AS TEXT)) AS item WHERE deliveries.way = $1 AND deliveries.share = item.value ->> 0 {only deliveries.share $2} AND deliveries.lease = $3";
 
 /// Deliveries are done at a version (`[[share, version], …]`), and nothing of them is in doubt any more; a newer wish stays open.
 pub async fn done(tx: &mut Tx, way: &str, lease: &str, rows: &Value, now: Millis) -> Result<()> {
@@ -208,7 +208,7 @@ pub async fn done(tx: &mut Tx, way: &str, lease: &str, rows: &Value, now: Millis
 const LATER: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, claims = 0, last_error = item.value ->> 3,
     due = CASE WHEN wanted_version > CAST(item.value ->> 4 AS BIGINT) THEN $4 ELSE CAST(item.value ->> 1 AS BIGINT) END,
     attempts = CASE WHEN wanted_version > CAST(item.value ->> 4 AS BIGINT) THEN 0 ELSE CAST(item.value ->> 2 AS BIGINT) END
-  FROM json_each(CAST($2 AS TEXT)) AS item WHERE deliveries.way = $1 AND deliveries.share = item.value ->> 0 AND deliveries.lease = $3";
+  FROM json_each(CAST($2 AS TEXT)) AS item WHERE deliveries.way = $1 AND deliveries.share = item.value ->> 0 {only deliveries.share $2} AND deliveries.lease = $3";
 
 /// Deliveries are put off (`[[share, due, attempts, error code, version], …]`); a newer wish is due now.
 pub async fn later(tx: &mut Tx, way: &str, lease: &str, rows: &Value, now: Millis) -> Result<()> {
@@ -218,7 +218,7 @@ pub async fn later(tx: &mut Tx, way: &str, lease: &str, rows: &Value, now: Milli
 const END: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, claims = 0, last_error = item.value ->> 2,
     state = CASE WHEN wanted_version > CAST(item.value ->> 3 AS BIGINT) THEN state ELSE item.value ->> 1 END,
     due = CASE WHEN wanted_version > CAST(item.value ->> 3 AS BIGINT) THEN $3 ELSE due END
-  FROM json_each(CAST($2 AS TEXT)) AS item WHERE deliveries.way = $1 AND deliveries.share = item.value ->> 0";
+  FROM json_each(CAST($2 AS TEXT)) AS item WHERE deliveries.way = $1 AND deliveries.share = item.value ->> 0 {only deliveries.share $2}";
 
 /// Deliveries end at a version (`[[share, ended|failed, code, version], …]`): nothing more is written this way. A newer wish
 /// stays open, and is due now.

@@ -1,9 +1,10 @@
 //! The only places where the two engines differ.
 //!
 //! A statement marks them with a word in braces: `{int}` a 64-bit column, `{strict}` typed tables, `{keyed}` typed tables
-//! of small rows that lie in their key's order, `{now}` the database's clock in milliseconds, `{skip_locked}` a claim that passes rows others hold, `{for_update}` a row lock, `{helpers}`
-//! functions that the other engine has built in, `{migration_lock}` one migration at a time. `{few}` says that a query answers few and
-//! long rows; `{sure by c0, c6}` that its answer is proven to stand when these of its columns, counted from 0, do.
+//! of small rows that lie in their key's order, `{now}` the database's clock in milliseconds, `{skip_locked}` a claim that passes rows
+//! others hold, `{for_update}` a row lock, `{helpers}` functions that the other engine has built in, `{migration_lock}` one migration
+//! at a time. `{few}` says that a query answers few and long rows; `{only a.id $1}` is about a batch that is joined (see [`only`]);
+//! `{sure by c0, c6}` says that its answer is proven to stand when these of its columns, counted from 0, do.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -35,7 +36,22 @@ pub fn sqlite(sql: &'static str) -> &'static str {
         ("{migration_lock}", "SELECT 1"),
     ];
     static TEXTS: Texts = Texts::new();
-    TEXTS.of(sql, || fill(sql, &WORDS))
+    TEXTS.of(sql, || only(&fill(sql, &WORDS), false))
+}
+
+/// `{only column $1}`: that the column is among the first values of a batch that is joined with it, said for the server, which would
+/// read the whole table otherwise as long as it knows nothing of it.
+fn only(sql: &str, say: bool) -> String {
+    let mut parts = sql.split("{only ");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (said, rest) = part.split_once('}').unwrap_or((part, ""));
+        if let (true, Some((column, value))) = (say, said.split_once(' ')) {
+            let _ = write!(text, "AND {column} IN (SELECT value ->> 0 FROM json_each(CAST({value} AS TEXT)))");
+        }
+        text.push_str(rest);
+    }
+    text
 }
 
 /// Whether SQLite hands the rows of a query over one by one: those that a statement which writes answers with, and few long ones,
@@ -124,7 +140,7 @@ pub fn postgres(sql: &'static str) -> &'static str {
         ("{migration_lock}", "SELECT pg_advisory_xact_lock(5023841)"),
     ];
     static TEXTS: Texts = Texts::new();
-    TEXTS.of(sql, || with_arrays(&fill(sql, &WORDS)))
+    TEXTS.of(sql, || with_arrays(&only(&fill(sql, &WORDS), true)))
 }
 
 /// A list of ids as an array: that is looked up by index even in a table that the server knows nothing of yet. By a subquery it
@@ -177,6 +193,14 @@ mod tests {
             postgres("DELETE FROM a WHERE x = $1 AND id IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT))) RETURNING id"),
             "DELETE FROM a WHERE x = $1 AND id = ANY (ARRAY(SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))) RETURNING id"
         );
+    }
+
+    // Breaks when a server that never looked at a table reads all of it to join a batch, or SQLite looks everything up twice.
+    #[test]
+    fn a_joined_batch_is_a_list_for_the_server() {
+        let sql = "UPDATE a SET x = 1 FROM json_each($1) AS item WHERE a.id = item.value ->> 0 {only a.id $1} AND a.y = 2";
+        assert_eq!(sqlite(sql), "UPDATE a SET x = 1 FROM jsonb_each($1) AS item WHERE a.id = item.value ->> 0  AND a.y = 2");
+        assert!(postgres(sql).contains("AND a.id = ANY (ARRAY(SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))) AND a.y = 2"));
     }
 
     // Breaks when sealed data is read a second time only to see that it stands, or the mark reaches an engine.

@@ -245,6 +245,7 @@ pub async fn pending(db: &Db) -> Result<Vec<(String, i64, i64)>> {
 const SEEN: &str =
     "WITH item AS MATERIALIZED (SELECT value ->> 0 AS id, value ->> 1 AS version, value ->> 2 AS state FROM json_each(CAST($3 AS TEXT)))
   SELECT item.id FROM item JOIN records ON records.connection = $1 AND records.object = $2 AND records.remote_id = item.id
+    {only records.remote_id $3}
   WHERE (records.version = item.version OR records.version LIKE item.version || '/%') AND records.state = item.state";
 
 /// Of polled (id, version, state), the ids that were taken in at just that version. A record that

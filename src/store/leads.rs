@@ -171,7 +171,7 @@ pub async fn by_record(db: &Db, remote_id: &str) -> Result<Option<StoredLead>> {
 }
 
 const SAVE_DATA: &str = "UPDATE leads SET data = item.value ->> 1, version = leads.version + 1, updated_at = $2
-  FROM json_each(CAST($1 AS TEXT)) AS item WHERE leads.id = item.value ->> 0";
+  FROM json_each(CAST($1 AS TEXT)) AS item WHERE leads.id = item.value ->> 0 {only leads.id $1}";
 
 /// Saves what is known of leads (`[[id, sealed lead], …]`), and nothing about their records.
 pub async fn save_data(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {

@@ -99,7 +99,7 @@ pub async fn add(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<()> {
 
 const MOVE: &str = "UPDATE shares SET status = item.value ->> 1, progress = item.value ->> 2, reason = item.value ->> 3,
     amount = COALESCE(item.value ->> 4, shares.amount), updated_at = $2
-  FROM json_each(CAST($1 AS TEXT)) AS item WHERE shares.id = item.value ->> 0";
+  FROM json_each(CAST($1 AS TEXT)) AS item WHERE shares.id = item.value ->> 0 {only shares.id $1}";
 const ADD_EVENTS: &str = "INSERT INTO share_events (id, share, at, status, progress, reason, said_by)
   SELECT value ->> 5, value ->> 0, $2, value ->> 1, value ->> 2, value ->> 3, value ->> 6 FROM json_each(CAST($1 AS TEXT))";
 
@@ -201,7 +201,7 @@ const LAND: &str =
   UPDATE remote_people SET remote_id = item.remote_id,
     made = CASE WHEN remote_people.made = 'unknown' THEN item.made ELSE remote_people.made END,
     shadow = COALESCE(item.shadow, remote_people.shadow), state = 'live', landed_at = COALESCE(remote_people.landed_at, $3)
-  FROM item WHERE remote_people.connection = $1 AND remote_people.person = item.person
+  FROM item WHERE remote_people.connection = $1 AND remote_people.person = item.person {only remote_people.person $2}
     AND NOT EXISTS (SELECT 1 FROM remote_people AS other WHERE other.connection = $1 AND other.object = remote_people.object
       AND other.remote_id = item.remote_id AND other.person <> remote_people.person)";
 const OWNER: &str = "SELECT person FROM remote_people WHERE connection = $1 AND object = $2 AND remote_id = $3";
@@ -219,7 +219,7 @@ pub async fn land(tx: &mut Tx, connection: &str, rows: &Value, now: Millis) -> R
 const OPEN: &str = "WITH item AS MATERIALIZED (SELECT value ->> 0 AS person, CAST(value ->> 1 AS BIGINT) AS until, value ->> 2 AS body,
       value ->> 3 AS shadow FROM json_each(CAST($2 AS TEXT)))
   UPDATE remote_people SET open_until = item.until, open_body = item.body, shadow = COALESCE(item.shadow, remote_people.shadow) FROM item
-  WHERE remote_people.connection = $1 AND remote_people.person = item.person";
+  WHERE remote_people.connection = $1 AND remote_people.person = item.person {only remote_people.person $2}";
 
 /// Notes writes that may still be carried out (`[[person, until, hash of the body, sealed shadow], …]`).
 pub async fn open(tx: &mut Tx, connection: &str, rows: &Value) -> Result<()> {

@@ -140,14 +140,26 @@ async fn a_batch_is_looked_up_in_a_table_that_the_server_never_counted() {
          INSERT INTO records (connection, object, remote_id, version, content, state, seen_at)
            SELECT 'c', 'Lead', CAST(n AS TEXT), '1', repeat('x', 64), 'live', 0 FROM generate_series(1, 20000) AS n;
          INSERT INTO dirty (connection, object, remote_id, seq, done_seq, kind, raised_at, due, lease_until, claims)
-           SELECT 'c', 'Lead', CAST(n AS TEXT), 1, 0, 'changed', 0, 0, 0, 0 FROM generate_series(1, 20000) AS n",
+           SELECT 'c', 'Lead', CAST(n AS TEXT), 1, 0, 'changed', 0, 0, 0, 0 FROM generate_series(1, 20000) AS n;
+         ALTER TABLE deliveries SET (autovacuum_enabled = false);
+         INSERT INTO deliveries (share, way, connection, object, lane, state, wanted_version, done_version, wanted_at, due, attempts, claims,
+             lease_until)
+           SELECT CAST(n AS TEXT), 'out', 'c', 'Lead', 1, 'open', 1, 0, 0, 0, 0, 0, 0 FROM generate_series(1, 20000) AS n",
     )
     .execute(&mut *server)
     .await
     .unwrap();
     for (wanted, values) in [
         ("leads.rs: RECORDS", "'c', 'Lead', '[[\"7\"]]'"),
-        ("dirty.rs: CLAIM", "'c', 'Lead', '[[\"7\"]]', 'lease', 5"),
+        ("dirty.rs: CLAIM", "'c', 'Lead', 1, 'lease', 5, 200"),
+        ("dirty.rs: CLAIMED", "'c', 'Lead', 5, 'lease'"),
+        ("deliveries.rs: CLAIM", "'[[\"7\", 1, 0]]', 'out', 'lease', 5, 1"),
+        ("deliveries.rs: INTEND", "'[[\"7\", 1, null, null]]', 'out', 1"),
+        ("deliveries.rs: DONE", "'out', '[[\"7\", 1]]', 'lease', 1"),
+        ("deliveries.rs: LATER", "'out', '[[\"7\", 1, 0, null, 1]]', 'lease', 1"),
+        ("deliveries.rs: END", "'out', '[[\"7\", \"ended\", null, 1]]', 1"),
+        ("dirty.rs: SEEN", "'c', 'Lead', '[[\"7\", \"1\", \"live\"]]'"),
+        ("deliveries.rs: SETTLED", "'out', '[[\"7\"]]'"),
         ("dirty.rs: FINISH", "'c', 'Lead', '[[\"7\", 1]]', 'lease'"),
         ("dirty.rs: SNOOZE", "'c', 'Lead', '[[\"7\"]]', 'lease', 5, 0"),
     ] {
