@@ -89,7 +89,7 @@
 //!    `src/change.rs`. Tested: `tests/it/outcomes.rs`.
 //! 2. Nothing leaves without an agreement in force, a legal basis for recipient, purpose and channel, and freedom from
 //!    suppression, judged when deciding and again with the committed intent, under the person's lock, five seconds at most
-//!    before writing begins. Kept: `src/decide`, `src/delivery/out.rs`, `src/delivery/first.rs`, `src/http/talk.rs`. Tested: `src/decide/tests`,
+//!    before writing begins; what was decided within these five seconds about somebody new is seen to stand unchanged instead. Kept: `src/decide`, `src/delivery/out.rs`, `src/delivery/first.rs`, `src/http/talk.rs`. Tested: `src/decide/tests`,
 //!    `tests/it/consent.rs`.
 //! 3. One person at one recipient is one record, through crashes, timeouts and repeats; exactly so where the vendor has a
 //!    unique key, otherwise as its README promises. Kept: markers (`src/vault/marker.rs`), claims and intents

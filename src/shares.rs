@@ -58,7 +58,8 @@ pub async fn move_shares(tx: &mut Tx, ctx: &Context, moved: &[(&Share, Stand)], 
         tx.tell(move || crate::metrics::share_step(status));
         if to.status.ended() {
             over.push(json!([share.id]));
-            if from.status < ShareStatus::Delivered {
+            // Where it was the recipient's own doing, nobody else's lead of this person takes its place.
+            if from.status < ShareStatus::Delivered && to.status == ShareStatus::Recalled {
                 never_came.push(json!([share.person, share.lead]));
             }
         }
@@ -101,14 +102,10 @@ pub async fn move_shares(tx: &mut Tx, ctx: &Context, moved: &[(&Share, Stand)], 
 /// # Errors
 /// The store's.
 pub async fn decide_again(tx: &mut Tx, again: Vec<(String, String, String, String)>, now: Millis) -> Result<()> {
-    if again.is_empty() {
-        return Ok(());
-    }
     leads::forget_content(tx, &again.iter().map(|(lead, ..)| json!([lead])).collect()).await?;
-    for (_, connection, object, remote_id) in again {
-        dirty::raise(tx, &connection, &[Raise { object, remote_id, kind: "changed", detail: None }], now).await?;
-    }
-    Ok(())
+    let hint = |(_, connection, object, remote_id)| (connection, Raise { object, remote_id, kind: "changed", detail: None });
+    let hints: Vec<(String, Raise)> = again.into_iter().map(hint).collect();
+    dirty::raise_each(tx, &hints, now).await
 }
 
 /// An amount as the ledger writes it, with a point; `None` for what is no amount of money.

@@ -1,9 +1,13 @@
 //! First writes: what a decision made ready a moment ago is not judged a second time when it is claimed, where nothing that it
 //! stood on has changed.
 //!
-//! Only of people who were new with that decision, whom nothing else can be known about: their one share is as it was made (its
-//! delivery's version says so), the rules are the same, and no suppression and no pause has come. That is proven in the transaction
-//! that claims them and commits their intents. The five seconds for which gates hold count from the decision.
+//! Only of people who were new with that decision: nothing else is known of them. That it is still so is proven in the transaction
+//! that claims them and commits their intents: the share stands as it was made and its delivery is at its first version (whatever takes
+//! a share back, or edits it, wants another), no record of the person is known there, nobody has given the person to the source, no
+//! suppression and no pause has come, and the rules are the same. The five seconds for which gates hold count from the decision.
+//!
+//! The person's row is not locked: claiming locks the delivery's, which every withdrawal of what was not sent writes as well. So it
+//! comes before, and is seen, or after, and is carried out when this write has ended.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +21,7 @@ use crate::firsts::{First, GATES_HOLD};
 use crate::mapping::Mapping;
 use crate::rules::Rules;
 use crate::store::deliveries::{self, Delivery};
-use crate::store::{Tx, people};
+use crate::store::{Tx, people, shares};
 
 /// So much of the time for which gates hold must be left for sending.
 const TO_SEND: Millis = 2 * SECOND;
@@ -31,9 +35,10 @@ pub(super) async fn ready(
     claimed: Vec<Delivery>,
 ) -> Result<(Vec<Delivery>, Vec<Prepared>, Millis)> {
     let now = ctx.clock.now();
-    let is_first = |d: &Delivery| d.version == 1 && d.attempts == 0 && d.claims == 1 && d.intent.is_none();
-    // One that was claimed before is suspect, and goes alone.
-    if !claimed.iter().all(|d| d.claims == 1) {
+    let is_first = |d: &Delivery| d.version == 1 && d.attempts == 0;
+    // One that was claimed before is suspect, and goes alone; one that is in doubt is looked for first. Nothing that is about to be
+    // sent waits for that.
+    if !claimed.iter().all(|d| d.claims == 1 && d.intent.is_none()) {
         return Ok((claimed, Vec::new(), now));
     }
     let known = |d: &Delivery| {
@@ -48,9 +53,10 @@ pub(super) async fn ready(
     let hashes = firsts.values().flat_map(|first| &first.suppressible).map(|hash| json!([hash])).collect::<Vec<_>>();
     let suppressed: Vec<String> = people::suppressed(tx, &Value::from(hashes)).await?.into_iter().map(|hit| hit.0).collect();
     let paused = people::paused(tx).await?;
-    firsts.retain(|_, first| {
+    let untouched = shares::untouched(tx, &firsts.keys().map(|share| json!([share])).collect()).await?;
+    firsts.retain(|share, first| {
         let stopped = first.suppressible.iter().any(|hash| suppressed.contains(hash));
-        !stopped && !paused.contains(&first.share.source) && !paused.contains(&first.share.recipient)
+        !stopped && untouched.contains(share) && !paused.contains(&first.share.source) && !paused.contains(&first.share.recipient)
     });
     let checked = firsts.values().map(|first| first.judged).min().unwrap_or(now);
     let (mut rest, mut prepared, mut intents) = (Vec::new(), Vec::new(), Vec::new());

@@ -114,6 +114,9 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
         return Ok(false);
     }
     points::at("delivery.claimed").await;
+    if !firsts.is_empty() {
+        points::at("delivery.intended").await;
+    }
     let (claimed, rest) = claims::alone(claimed, |d| d.claims);
     if !rest.is_empty() {
         let rest = Value::from(rest.iter().map(|d| json!([d.share])).collect::<Vec<_>>());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use leadshare_connectors::sdk::manifest::WriteSafety;
 use leadshare_connectors::sdk::{Fields, Item, Op, Output};
 use serde_json::{Value, json};
 
@@ -134,6 +135,12 @@ async fn check(
     let recipients = loaded.shares.values().map(|s| s.recipient.as_str()).collect();
     let standing = Stands::load(tx, ctx, &people, &hashes, &recipients).await?;
 
+    // With a unique key a second create is the first one. Without, what another share of the person may have made is looked for first.
+    let mut in_doubt = BTreeMap::new();
+    if line.manifest().write.safety != WriteSafety::UniqueKey {
+        let absent = loaded.remotes.values().filter(|r| r.remote_id.is_none()).map(|r| json!([r.person])).collect();
+        in_doubt.extend(shares::created_by_others(tx, line.name(), &absent, &all).await?);
+    }
     let there: Vec<&str> = loaded.remotes.values().filter(|r| r.remote_id.is_some()).map(|r| r.person.as_str()).collect();
     let mut flips = Flips::load(tx, ctx, line, &there).await?;
 
@@ -227,7 +234,13 @@ async fn check(
         let mut fields = mapping.to_record(&allowed, creating);
         let shadow = opened_shadow(&loaded.keys, share, remote)?;
         let item = match &remote.remote_id {
-            None => Item::Create { key: share.id.clone(), marker: remote.marker.clone(), fields },
+            None => {
+                if let Some(until) = in_doubt.get(&share.person).map(|sent_at| sent_at + line.settle_after()).filter(|until| *until > now) {
+                    ready.waiting.push(json!([share.id, until, delivery.attempts, "earlier_create", delivery.version]));
+                    continue;
+                }
+                Item::Create { key: share.id.clone(), marker: remote.marker.clone(), fields }
+            }
             Some(id) => {
                 if remote.made == "adopted" {
                     let Some(current) = current.get(&share.id) else {

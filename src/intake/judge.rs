@@ -323,7 +323,7 @@ impl Judged<'_> {
         others.chain(self.incoming.iter().map(|item| (item.hint, item.record)))
     }
 
-    /// Keeps the leads and what was decided about them; `records` gets their rows.
+    /// Keeps the leads and what was decided about them; `records` gets their rows, and is written.
     #[expect(clippy::too_many_arguments, reason = "a part of `keep`, moved out to be read")]
     pub(super) async fn keep(
         self,
@@ -394,6 +394,8 @@ impl Judged<'_> {
         }
         made.waits.keep(tx, line, mapping).await?;
         entries.append(made.entries);
+        // Before anything is taken back: what that has decided again is forgotten of records of this batch, too.
+        leads::save_records(tx, line.name(), mapping.object(), &Value::from(std::mem::take(records)), now).await?;
         followed.keep(tx, ctx, entries).await?;
         Ok(changes)
     }

@@ -55,7 +55,12 @@ pub async fn raise(tx: &mut Tx, connection: &str, hints: &[Raise], now: Millis) 
     tx.put(RAISE, args![rows(hints.iter().map(|hint| (connection, hint))), now]).await
 }
 
-/// The same for hints of several connections, in a transaction of its own.
+/// The same for hints of several connections.
+pub async fn raise_each(tx: &mut Tx, hints: &[(String, Raise)], now: Millis) -> Result<()> {
+    tx.put(RAISE, args![rows(hints.iter().map(|(connection, hint)| (connection.as_str(), hint))), now]).await
+}
+
+/// The same in a transaction of its own.
 pub(super) async fn raise_all<'a>(db: &Db, hints: impl Iterator<Item = (&'a str, &'a Raise)>, now: Millis) -> Result<()> {
     db.put(RAISE, args![rows(hints), now]).await
 }

@@ -179,6 +179,29 @@ pub async fn adopted(db: &Db, connection: &str, ids: &Value) -> Result<Vec<(Stri
     db.rows(ADOPTED, args![connection, ids]).await
 }
 
+const UNTOUCHED: &str = "SELECT shares.id FROM shares
+  JOIN remote_people ON remote_people.connection = shares.connection AND remote_people.person = shares.person
+  WHERE shares.id IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT))) AND shares.status = 'matched' AND remote_people.remote_id IS NULL
+    AND NOT EXISTS (SELECT 1 FROM shares AS received WHERE received.person = shares.person AND received.recipient = shares.source)";
+
+/// Of these shares (`[[share], …]`), those that stand as they were made: no record of the person is known at the recipient, and nobody
+/// has given the person to the source.
+pub async fn untouched(tx: &mut Tx, ids: &Value) -> Result<Vec<String>> {
+    Ok(tx.rows::<(String,)>(UNTOUCHED, args![ids]).await?.into_iter().map(|(id,)| id).collect())
+}
+
+const CREATED_BY_OTHERS: &str = "SELECT shares.person, CAST(MAX(deliveries.sent_at) AS BIGINT) FROM shares
+  JOIN deliveries ON deliveries.share = shares.id AND deliveries.way = 'out'
+  WHERE shares.connection = $1 AND shares.person IN (SELECT value ->> 0 FROM json_each(CAST($2 AS TEXT)))
+    AND NOT (shares.id IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT)))) AND deliveries.intent IS NOT NULL AND deliveries.creates = 1
+  GROUP BY shares.person";
+
+/// People (`[[person], …]`) whom other shares than these (`[[share], …]`) may have brought to a connection, and when such a create was
+/// last sent: nobody knows yet what became of it.
+pub async fn created_by_others(tx: &mut Tx, connection: &str, people: &Value, but: &Value) -> Result<Vec<(String, Millis)>> {
+    tx.rows(CREATED_BY_OTHERS, args![connection, people, but]).await
+}
+
 const REMOTE_BY_ID: &str = "SELECT person, marker, remote_id, made, state, shadow, landed_at, open_until, open_body FROM remote_people
   WHERE connection = $1 AND object = $2 AND remote_id IN (SELECT value ->> 0 FROM json_each(CAST($3 AS TEXT)))";
 

@@ -189,6 +189,42 @@ async fn the_same_person_twice_in_a_batch_is_one_record() {
     }
 }
 
+// Breaks when a lead that was refused because the recipient was to get the person from another record is forgotten once that share
+// ends undelivered, also when both records are read in one batch.
+#[tokio::test]
+async fn what_a_share_that_never_came_stood_against_is_decided_again() {
+    for engine in Engine::BOTH {
+        for together in [false, true] {
+            let world = World::new(engine, &["lumen", "tessera"]).await;
+            world.inject("tessera", Fault::DailyQuota { until: world.clock.now() + HOUR });
+            let person = world.people("lumen", "tessera", Story::Twice, 1).remove(0);
+            let first = world.create("lumen", &json!(person.fields));
+            world.work().await;
+            assert_eq!(world.share(&person.email).await.status, "matched");
+            let second = || {
+                let mut again = person.fields.clone();
+                again.insert("Email".into(), json!(person.email.to_uppercase()));
+                world.create("lumen", &json!(again))
+            };
+            if !together {
+                second();
+                world.pass(2 * MINUTE).await;
+                assert_eq!(world.outcomes().await.get("duplicate"), Some(&1));
+            }
+            world.update("lumen", &first, &json!({ "Partner_Choice__c": null }));
+            if together {
+                second();
+            }
+            world.settle().await;
+            let case = format!("{engine:?}, together: {together}, {:?}", world.outcomes().await);
+            assert_eq!(world.with_email("tessera", &person.email).len(), 1, "{case}");
+            let mut stands: Vec<String> = world.shares(&person.email).await.into_iter().map(|share| share.status).collect();
+            stands.sort();
+            assert_eq!(stands, ["delivered", "recalled"], "{case}");
+        }
+    }
+}
+
 // Breaks when a recipient's own words about somebody it knows are overwritten, or it gets them twice.
 #[tokio::test]
 async fn somebody_known_there_is_adopted_and_only_gaps_are_filled() {
