@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::errors::Result;
 use crate::firsts::{First, GATES_HOLD};
 use crate::mapping::Mapping;
+use crate::points;
 use crate::rules::Rules;
 use crate::store::deliveries::{self, Delivery};
 use crate::store::{Tx, people, shares};
@@ -69,6 +70,7 @@ pub(super) async fn ready(
         intents.push(json!([share.id, 1, body, overtaking::names(&item)]));
         prepared.push(Prepared { delivery, item, body, about: About { share, remote_id: None } });
     }
+    points::at("delivery.checked").await;
     deliveries::intend(tx, "out", &Value::from(intents), now).await?;
     Ok((rest, prepared, checked))
 }
