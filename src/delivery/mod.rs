@@ -2,7 +2,7 @@
 //!
 //! Both ways run the same four steps: claim · prepare (one transaction: locks, gates again, intent)
 //! · send · finish (one transaction). The body is computed while preparing, so a retry, a reorder
-//! and an update are the same thing. What was decided a moment ago is prepared by its decision (see [`first`]).
+//! and an update are the same thing. What was decided a moment ago is prepared by its decision (see `first.rs`).
 
 mod back;
 mod finish;
