@@ -77,8 +77,8 @@
 //!    stood against it (a full cap, an agreement not in force yet), a hint of our own is raised when it has passed.
 //! 4. **Deliver.** A share's row says which version is wanted. A worker claims it, checks the gates again and commits
 //!    the intent under the person's lock, and only then writes. What was decided within the last seconds about somebody who was new
-//!    is not judged twice: the transaction that claims it commits its intent, and sees that nothing has changed since. After an unknown outcome it looks before it writes again,
-//!    or writes by the vendor's unique key.
+//!    is not judged twice: the transaction that claims it commits its intent, and sees that nothing has changed since. After an
+//!    unknown outcome it looks before it writes again, or writes by the vendor's unique key.
 //! 5. **Follow and tell.** What the recipient does with its record moves the share; the news goes back as a delivery too.
 //!
 //! # What always holds
@@ -89,8 +89,9 @@
 //!    `src/change.rs`. Tested: `tests/it/outcomes.rs`.
 //! 2. Nothing leaves without an agreement in force, a legal basis for recipient, purpose and channel, and freedom from
 //!    suppression, judged when deciding and again with the committed intent, under the person's lock, five seconds at most
-//!    before writing begins; what was decided within these five seconds about somebody new is seen to stand unchanged instead. Kept: `src/decide`, `src/delivery/out.rs`, `src/delivery/first.rs`, `src/http/talk.rs`. Tested: `src/decide/tests`,
-//!    `tests/it/consent.rs`.
+//!    before writing begins; what was decided within these five seconds about somebody new is seen to stand unchanged instead,
+//!    under its delivery's lock. Kept: `src/decide`, `src/delivery/out.rs`, `src/delivery/first.rs`, `src/http/talk.rs`.
+//!    Tested: `src/decide/tests`, `tests/it/consent.rs`.
 //! 3. One person at one recipient is one record, through crashes, timeouts and repeats; exactly so where the vendor has a
 //!    unique key, otherwise as its README promises. Kept: markers (`src/vault/marker.rs`), claims and intents
 //!    (`src/store/shares.rs`, `src/store/deliveries.rs`), settling (`src/delivery/mod.rs`). Tested: `tests/it/exactly_once.rs`,
