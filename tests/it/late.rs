@@ -149,3 +149,38 @@ async fn withdrawn(world: &World, recipient: &str, email: &str, id: &str, after_
     assert_eq!(world.records(recipient).len(), 1, "{recipient}: it has arrived");
     assert!(world.with_email(recipient, email).is_empty(), "{recipient}: the address stays there: {:?}", world.attempts(email).await);
 }
+
+// Breaks when somebody who is given anew, from another record, is created beside a create that may still arrive.
+#[tokio::test]
+async fn who_is_given_anew_waits_for_the_create_that_nobody_heard_of() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, &["northwind", "orchard"]).await;
+        // The party alone is there; what nobody hears of is the opportunity, which has no unique key.
+        world.inject("orchard", Fault::DropAfterCommit { count: 4 });
+        let (person, first) = world.enter_good("northwind", "orchard");
+        world.work().await;
+        world.inject("orchard", Fault::CommitLate { count: 1, after_ms: 90 * SECOND });
+        let in_doubt = async || world.attempts(&person.email).await.iter().filter(|(way, how, _)| way == "out" && how == "unknown").count();
+        while in_doubt().await < 2 {
+            world.pass(5 * SECOND).await;
+        }
+        world.update("northwind", &first, &json!({ "ls_partner_choice": null }));
+        while world.share(&person.email).await.status != "recalled" {
+            world.pass(5 * SECOND).await;
+        }
+        world.delete("northwind", &first);
+        world.create("northwind", &json!(person.fields));
+        let end = world.clock.now() + 20 * MINUTE;
+        let mut seen = BTreeSet::new();
+        while world.clock.now() < end {
+            world.pass(10 * SECOND).await;
+            seen.extend(twins(&world, "orchard", "party.email"));
+        }
+        let case = format!("{engine:?}: {:?}", world.outcomes().await);
+        assert_eq!(seen, BTreeSet::new(), "{case}");
+        assert_eq!(world.with_email("orchard", &person.email).len(), 1, "{case}");
+        let mut stands: Vec<String> = world.shares(&person.email).await.into_iter().map(|share| share.status).collect();
+        stands.sort();
+        assert_eq!(stands, ["delivered", "recalled"], "{case}");
+    }
+}
