@@ -46,8 +46,19 @@ pub struct Context {
     pub quiet: Quiet,
     /// First writes that decisions made ready a moment ago.
     pub firsts: Arc<Firsts>,
+    /// How long what is kept.
+    pub keep: Keep,
     /// Our own address as partners and vendors see it, such as `https://leads.example`.
     pub public_url: String,
+}
+
+/// How long what is kept, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// People of whom nothing was ever shared, after their records last changed.
+    pub never_shared: Millis,
+    /// How changes ended, decisions that others have replaced, tries to deliver, alerts that are over.
+    pub history: Millis,
 }
 
 /// Tells whoever gives turns that connections have work before its time.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::alike::Alike;
 use crate::clock::{Clock, MINUTE, Millis, SECOND};
 use crate::config::{Config, Connection, Day, Period};
-use crate::context::{Context, Wake};
+use crate::context::{Context, Keep, Wake};
 use crate::errors::{Diagnostic, Error, Result};
 use crate::http::Transport;
 use crate::http::egress::Egress;
@@ -29,7 +29,7 @@ use crate::store::quiet::Quiet;
 use crate::store::{Db, connections, deliveries, dirty, due, inbox, tokens};
 use crate::turns::{End, Turns};
 use crate::vault::{KeyCheck, Vault};
-use crate::{pipeline, sealer};
+use crate::{pipeline, retention, sealer};
 
 /// How often due work is looked for when nothing wakes us.
 const TICK: Millis = 500;
@@ -134,6 +134,7 @@ async fn assemble(
         raising: dirty::Raising::default(),
         quiet: Quiet::default(),
         firsts: Arc::default(),
+        keep: Keep { never_shared: config.retention.never_shared.millis(), history: config.retention.history.millis() },
         public_url: config.server.public_url.trim_end_matches('/').to_owned(),
     };
     Ok(Built { ctx: Arc::new(ctx), signer: config.signer()?, diagnostics })
@@ -253,6 +254,9 @@ pub async fn work(ctx: Arc<Context>, signer: Signer, name: String, stop: Cancell
     let mut keeping = tokio::spawn(replicas::keep(member.clone(), end.clone()));
     let sealing = tokio::spawn(seal_until(ctx.clone(), signer, member.clone(), stop.clone()));
     let taking_in = tokio::spawn(take_in_until(ctx.clone(), stop.clone()));
+    // One removes for all, as one seals.
+    let first = member.clone();
+    let removing = tokio::spawn(retention::remove_until(ctx.clone(), move || first.seals(), stop.clone()));
     let mut turns = Turns::new(&ctx.clock);
     let mut kept = None;
     let (mut looked, mut worked) = (0, false);
@@ -312,7 +316,7 @@ pub async fn work(ctx: Arc<Context>, signer: Signer, name: String, stop: Cancell
         }
     }
     end.cancel();
-    for (task, what) in [(sealing, "sealing"), (taking_in, "taking hints in")] {
+    for (task, what) in [(sealing, "sealing"), (taking_in, "taking hints in"), (removing, "removing what is kept no longer")] {
         if let Err(error) = task.await {
             tracing::error!(%error, what, "a task broke off");
         }

@@ -59,6 +59,7 @@
 //! Around them:
 //!
 //! - [`publish`]: files become the rules in force, or say why not.
+//! - [`retention`]: forgets people of whom nothing was ever shared, and history that is long over.
 //! - [`sealer`]: seals the ledger a moment behind the work.
 //! - [`replicas`]: whose a connection is among several daemons.
 //! - [`daemon`], [`service`]: building, working, draining; telling the service manager.
@@ -154,6 +155,7 @@ pub mod points;
 pub mod program;
 pub mod publish;
 pub mod replicas;
+pub mod retention;
 pub mod rules;
 pub mod sandbox;
 pub mod sealer;

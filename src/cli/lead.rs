@@ -173,18 +173,23 @@ async fn show(db: &Db, config: &Config, wanted: &str, json: bool) -> Result<bool
     Ok(true)
 }
 
-/// A record that never became a lead has changes only.
+/// A record that never became a lead, or whose lead was forgotten, has changes only.
 async fn refused_before_it_was_one(db: &Db, record: &str) -> Result<bool> {
     let changes = views::changes_of_record(db, record).await?;
-    if changes.is_empty() {
+    let waits = waits_of(db, record, None).await?;
+    if changes.is_empty() && waits.is_empty() {
         return Err(Error::NotFound("no lead goes by that id, record or address; `leadshare lead show --list` shows the newest".into()));
     }
-    out!("Record {record} never became a lead.");
+    if changes.iter().any(|c| c.lead.is_some()) {
+        out!("Of record {record} nothing was ever shared: its lead was forgotten.");
+    } else {
+        out!("Record {record} never became a lead.");
+    }
     for c in changes {
         out!("  {}  {}: {:<11} {}", at(c.ended_at), c.connection, c.outcome, reason_words(&c.reason));
     }
     let rules = publish::in_force(db).await?;
-    for w in waits_of(db, record, None).await? {
+    for w in waits {
         out!("It {}, since {}", told(&rules.program, &w), at(w.since));
     }
     Ok(true)

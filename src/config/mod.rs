@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use connection::{BudgetChange, Connection, OauthChange};
-pub use sections::{Keys, Ledger, Limits, Log, LogFormat, Program, Retry, Server, Store};
+pub use sections::{Keys, Ledger, Limits, Log, LogFormat, Program, Retention, Retry, Server, Store};
 use validate::Vendors;
 pub use values::{Day, Network, Period, Secret};
 
@@ -45,6 +45,8 @@ pub struct Config {
     pub limits: Limits,
     /// When a failed delivery is tried again.
     pub retry: Retry,
+    /// What it keeps no longer than it is needed.
+    pub retention: Retention,
     /// What it tells about itself.
     pub log: Log,
     /// Partners' accounts, by a name of 1 to 40 of `a-z 0-9 -`.

@@ -153,6 +153,24 @@ impl Default for Retry {
     }
 }
 
+/// How long what is kept, besides what was shared and the proof of it, which stay.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// People of whom nothing was ever shared are forgotten so long after their records last changed, unless
+    /// their leads still wait for something: their keys, their leads, what was decided about them.
+    pub never_shared: Period,
+    /// How changes ended, decisions that later ones replaced, tries to deliver, alerts that are over.
+    /// Of each lead the last change and the decisions that its shares came from stay.
+    pub history: Period,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { never_shared: Period::days(30), history: Period::days(90) }
+    }
+}
+
 /// What the daemon tells about itself.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

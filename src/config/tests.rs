@@ -301,7 +301,7 @@ fn the_example_file_loads() {
     let spelt_out = load(&other.write("leadshare.toml", &spelt_out.join("\n")));
     let told = |c: &Config| {
         let names = (c.store_url().expose().to_owned(), c.origin(), c.program.dir.file_name(), c.program.mappings_dir.file_name());
-        format!("{names:?} {:?}", (&c.server, &c.store.data_dir, &c.ledger.former_keys, &c.limits, &c.retry, &c.log))
+        format!("{names:?} {:?}", (&c.server, &c.store.data_dir, &c.ledger.former_keys, &c.limits, &c.retry, &c.retention, &c.log))
     };
     assert_eq!(told(&example), told(&spelt_out));
 }

@@ -6,7 +6,7 @@ use leadshare_connectors::sdk::Manifest;
 use leadshare_connectors::sdk::manifest::Auth;
 
 use super::sources::Sources;
-use super::{Config, Connection, Secret};
+use super::{Config, Connection, Period, Secret};
 use crate::clock::{HOUR, SECOND};
 use crate::errors::{Diagnostic, did_you_mean};
 use crate::http::line::Role;
@@ -189,6 +189,11 @@ fn limits(config: &Config, check: &mut Check<'_>) {
     }
     if config.retry.jitter > 50 {
         check.wrong(&["retry", "jitter"], "config.wrong_value", "out of range", "between 0 and 50 percent");
+    }
+    for (key, period) in [("never_shared", config.retention.never_shared), ("history", config.retention.history)] {
+        if period < Period::days(1) {
+            check.wrong(&["retention", key], "config.wrong_value", "too short to look at what happened", "at least 1d");
+        }
     }
     if let Err(e) = tracing_subscriber::EnvFilter::try_new(&config.log.filter) {
         check.wrong(&["log", "filter"], "config.wrong_value", e.to_string(), "such as info,leadshare::http=debug");

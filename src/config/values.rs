@@ -78,6 +78,11 @@ impl Period {
         Self(n * HOUR)
     }
 
+    /// So many days.
+    pub const fn days(n: i64) -> Self {
+        Self(n * DAY)
+    }
+
     /// In milliseconds.
     pub const fn millis(self) -> Millis {
         self.0

@@ -11,12 +11,13 @@ use super::people::Person;
 use super::rng::Rng;
 use super::stage::{self, START, Stage};
 use crate::clock::{Clock, HOUR, MINUTE, Millis, SECOND};
-use crate::context::Context;
+use crate::context::{Context, Keep};
 use crate::errors::{Error, Result};
 use crate::http::Transport;
 use crate::intake::webhook::{NotTaken, Where, accept};
 use crate::ledger::Signer;
 use crate::program::Program;
+use crate::retention::Round;
 use crate::store::{Db, audit, connections, deliveries, dirty, due, inbox, ledger};
 use crate::{daemon, pipeline, points, sealer};
 
@@ -90,6 +91,8 @@ pub struct World<'a> {
     parked: Vec<(Millis, usize, OutgoingWebhook)>,
     order: Rng,
     deaths: Arc<Mutex<Deaths>>,
+    /// When people are forgotten of whom nothing was ever shared, and how long they are kept; half of the worlds forget nobody.
+    forgets: (Rng, Keep),
 }
 
 impl<'a> World<'a> {
@@ -105,6 +108,9 @@ impl<'a> World<'a> {
         let built = daemon::build_on(&stage.config, &clock, db.clone(), Transport::carried(network.clone())).await?;
         let deaths = Deaths { rng: Rng::new(seed, 4), per_mille: 0, again: None, network: network.clone(), at: "" };
         let rules = built.ctx.rules();
+        let mut forgets = Rng::new(seed, 9);
+        let never_shared = if forgets.chance(500) { forgets.between(10 * MINUTE, 6 * HOUR) } else { built.ctx.keep.never_shared };
+        let keep = Keep { never_shared, ..built.ctx.keep };
         Ok(Self {
             stage,
             network,
@@ -124,6 +130,7 @@ impl<'a> World<'a> {
             parked: Vec::new(),
             order: Rng::new(seed, 6),
             deaths: Arc::new(Mutex::new(deaths)),
+            forgets: (forgets, keep),
         })
     }
 
@@ -215,6 +222,22 @@ impl<'a> World<'a> {
         Ok(())
     }
 
+    /// Forgets, now and then, people of whom nothing was ever shared.
+    async fn forget(&mut self) -> Result<()> {
+        if self.forgets.0.chance(100) {
+            let mut round = Round::new(self.forgets.1, self.clock.now());
+            let removed = loop {
+                if let Some(removed) = round.step(&self.ctx).await? {
+                    break removed;
+                }
+            };
+            if removed.people > 0 {
+                self.note(&format!("{} people are forgotten", removed.people));
+            }
+        }
+        Ok(())
+    }
+
     /// Does everything that is due at this moment.
     ///
     /// # Errors
@@ -261,6 +284,7 @@ impl<'a> World<'a> {
     pub async fn pass_until(&mut self, until: Millis) -> Result<()> {
         loop {
             self.work().await?;
+            self.forget().await?;
             let now = self.clock.now();
             if now >= until {
                 return Ok(());

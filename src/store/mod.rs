@@ -27,6 +27,7 @@ pub mod people;
 pub mod quiet;
 mod readers;
 pub mod replicas;
+pub mod retention;
 pub mod shares;
 pub mod sweeps;
 pub mod tokens;

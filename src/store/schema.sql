@@ -144,6 +144,7 @@ CREATE TABLE identities (
   hash   TEXT PRIMARY KEY,
   person TEXT NOT NULL
 ) {keyed};
+CREATE INDEX identities_person ON identities (person);
 
 -- What we know of a source's records.
 CREATE TABLE records (

@@ -134,7 +134,9 @@ fn change((id, connection, object, remote_id, hints, taken_at, ended_at, outcome
     ChangeLine { id, connection, object, remote_id, hints, taken_at, ended_at, outcome, reason, lead }
 }
 
-const CHANGES: &str = "SELECT id, connection, object, remote_id, hints, taken_at, ended_at, outcome, reason, lead FROM changes
+// A lead that was forgotten cannot be shown any more.
+const CHANGES: &str = "SELECT id, connection, object, remote_id, hints, taken_at, ended_at, outcome, reason,
+    (SELECT leads.id FROM leads WHERE leads.id = changes.lead) AS lead FROM changes
   WHERE (ended_at, id) < ($1, $2) AND ($3 = '' OR outcome = $3) ORDER BY ended_at DESC, id DESC LIMIT $4";
 
 /// Changes, newest first; an empty outcome means all.

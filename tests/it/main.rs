@@ -14,6 +14,7 @@ mod oidc;
 mod outcomes;
 mod rates;
 mod replicas;
+mod retention;
 mod simulate;
 mod statements;
 mod store;

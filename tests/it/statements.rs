@@ -79,6 +79,9 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ("ledger.rs: WAITING", "what waits to be sealed"),
     ("ledger.rs: CHECKPOINTS", "`ledger verify`"),
     ("mod.rs: CURRENT", "one row, at start"),
+    ("retention.rs: DROP_ALERTS", "what is left of earlier rounds, every few hours"),
+    ("retention.rs: END_ALERTS", "the same"),
+    ("retention.rs: DROP_OVERWRITES", "the same"),
     ("people.rs: PAUSED", "the partial index of paused connections alone"),
 ];
 

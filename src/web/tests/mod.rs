@@ -22,8 +22,8 @@ use tower::ServiceExt as _;
 use super::auth::AdminAuth;
 use super::connect::ConnectSummary;
 use super::{WebState, router};
-use crate::clock::Clock;
-use crate::context::Context;
+use crate::clock::{Clock, DAY};
+use crate::context::{Context, Keep};
 use crate::http::Transport;
 use crate::http::egress::Egress;
 use crate::http::line::{Line, Role, Setup};
@@ -133,6 +133,7 @@ impl World {
             raising: crate::store::dirty::Raising::default(),
             quiet: crate::store::quiet::Quiet::default(),
             firsts: Arc::default(),
+            keep: Keep { never_shared: 30 * DAY, history: 90 * DAY },
             public_url: public_url.into(),
         });
         let stopping = CancellationToken::new();
