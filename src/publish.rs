@@ -77,9 +77,11 @@ pub fn read(places: &Places) -> Folders {
     let (program, mut diagnostics) = program::read_folder(&places.program);
     let mut mappings = Vec::new();
     let mut objects = BTreeMap::new();
+    let mut unmapped: BTreeSet<&str> = places.connections.keys().map(String::as_str).collect();
     for path in paths(&places.mappings, &mut diagnostics) {
         let file = path.display().to_string();
         let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        unmapped.remove(connection_of(&name));
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) => {
@@ -97,6 +99,12 @@ pub fn read(places: &Places) -> Folders {
             Err(problems) => diagnostics.extend(problems),
         }
     }
+    diagnostics.extend(unmapped.into_iter().map(|name| {
+        let file = places.mappings.join(format!("{name}.toml")).display().to_string();
+        let message =
+            format!("the connection {name:?} has no mapping file: unless one was in force before, nothing is read or delivered there");
+        Diagnostic::whole(&file, "mapping.missing", message).hint("write this file").warning()
+    }));
     let (whole, across) = program::compile(program.clone());
     diagnostics.extend(program.iter().flat_map(|f| f.warnings.clone()));
     diagnostics.extend(across);

@@ -13,6 +13,10 @@ pub trait Sink: Send {
     fn page(&mut self, _records: Vec<Record>, _cursor: Cursor) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }
+    /// Whether the talk may rest after that page: the next one goes on from its cursor.
+    fn enough(&self) -> bool {
+        false
+    }
     /// Something that must survive a crash.
     fn save(&mut self, _saved: Saved) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
@@ -87,7 +91,12 @@ pub async fn drive(
             }
             Step::Save(saved) => sink.save(saved).await?,
             Step::Rest(by, saved) => return Ok(Ended::Rest(clock.now() + by, saved)),
-            Step::Page(records, cursor) => sink.page(records, cursor).await?,
+            Step::Page(records, cursor) => {
+                sink.page(records, cursor).await?;
+                if sink.enough() {
+                    return Ok(Ended::Wait(clock.now()));
+                }
+            }
             Step::Item(key, result) => sink.item(key, result),
             Step::Done(output) => return Ok(Ended::Done(output)),
             Step::Failed(fault) if fault.passing => return Ok(Ended::Passing(fault.code)),

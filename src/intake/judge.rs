@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use leadshare_connectors::sdk::Record;
 use serde_json::{Value, json};
 
-use super::keep::{Sorted, Sorting};
+use super::keep::{Sorted, Sorting, acted};
 use super::new_shares::{NewRows, NewShares};
 use super::noes::Again;
 use super::waits::{self, Renewed, Waited};
@@ -46,6 +46,13 @@ pub(super) struct Incoming<'a> {
     same: bool,
     /// What was decided then.
     before: Option<Decision>,
+}
+
+impl Incoming<'_> {
+    /// When the person last did something that the record tells of.
+    pub(super) fn acted(&self) -> Option<Millis> {
+        acted(self.record, &self.lead)
+    }
 }
 
 /// A batch that was judged, and what it was judged on.

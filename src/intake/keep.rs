@@ -201,7 +201,7 @@ fn sort_out(
         Mapped::Quarantined(problems) => return Sorted::Ended(ChangeOutcome::Quarantined, named("quarantined", &problems)),
     };
     // Sharing starts with what people did from the moment of connecting on.
-    let acted = [record.created_at, lead.consent.given_at].into_iter().flatten().max();
+    let acted = acted(record, &lead);
     // Some vendors keep whole seconds.
     if let (Some(from), Some(acted)) = (share_from, acted)
         && acted < from - from.rem_euclid(SECOND)
@@ -219,6 +219,11 @@ fn sort_out(
     }
     let hashes = Box::new(people::hashes(&ctx.vault, &lead));
     Sorted::Lead(lead, hashes, content)
+}
+
+/// When the person last did something that a record tells of: it was made, or they agreed.
+pub(super) fn acted(record: &Record, lead: &Lead) -> Option<Millis> {
+    [record.created_at, lead.consent.given_at].into_iter().flatten().max()
 }
 
 /// `invalid: email (malformed)`: fields and codes, never values.

@@ -6,7 +6,7 @@ use leadshare_connectors::sdk::Item;
 use serde_json::json;
 
 use super::judge::{Incoming, again};
-use crate::clock::Millis;
+use crate::clock::{DAY, Millis};
 use crate::context::Context;
 use crate::decide::{self, Inputs};
 use crate::entries::Entries;
@@ -100,7 +100,10 @@ impl NewShares {
             "matched",
         ))?;
         self.events.push((share, "matched", "new", (), (), ctx.clock.id(), "decision"))?;
-        self.deliveries.push((share, "out", connection, object, Lane::NewLeads as i64))?;
+        // Whoever acts now does not wait for those who were there before.
+        let old = item.acted().is_some_and(|acted| acted < ctx.clock.now() - DAY);
+        let lane = if old { Lane::Backfill } else { Lane::NewLeads };
+        self.deliveries.push((share, "out", connection, object, lane as i64))?;
         *self.given.entry((verdict.recipient.clone(), verdict.agreement.clone())).or_default() += 1;
         if !verdict.consents.is_empty() {
             let permits: Vec<_> = verdict.consents.iter().map(|consent| (&consent.purpose, consent.channel)).collect();

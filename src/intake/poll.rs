@@ -21,6 +21,10 @@ const FOLLOWED: usize = 5_000;
 /// Polls between two looks at every record whose fate is open.
 const FOLLOW_EVERY: Millis = 15;
 
+/// Pages after which a poll rests until its connection's next turn: what was read is taken in, and what is urgent goes out, before a
+/// source's old records were all found.
+const PAGES: usize = 5;
+
 /// A vendor's clock is kept when it has moved by more than this: it is told in whole seconds.
 const CLOCK_MOVED: Millis = SECOND;
 
@@ -45,12 +49,12 @@ pub async fn poll(ctx: &Context, line: &Line, stored: &Connection, object: &str,
     let until = now.min(now + line.clock_offset()) - poll.lag_ms;
     let from = stored.share_from.unwrap_or(now);
     let op = Op::Changes { object: object.to_owned(), cursor, from, until, fields: Vec::new(), selection };
-    let mut pages = Pages { ctx, line, object, raised: 0 };
+    let mut pages = Pages { ctx, line, object, raised: 0, read: 0 };
     let ended = match line.connector().open(&op, &line.account(), None) {
         Ok(talk) => drive(&ctx.transport, line, &ctx.clock, talk, Terms::TURN, &mut pages).await?,
         Err(fault) => Ended::Passing(fault.code),
     };
-    let raised = pages.raised;
+    let (raised, more) = (pages.raised, pages.enough());
     points::at("poll.ended").await;
     let (reached, mut next) = match ended {
         Ended::Done(Output::Cursor(cursor)) if raised == 0 => (Some(cursor.0.to_string()), quietly(ctx, line, now, quiet_since)),
@@ -98,7 +102,7 @@ pub async fn poll(ctx: &Context, line: &Line, stored: &Connection, object: &str,
     }
     tx.commit().await?;
     points::at("poll.kept").await;
-    Ok(raised + raised_more > 0)
+    Ok(raised + raised_more > 0 || more)
 }
 
 /// When the next poll of an account is due in which nothing has changed since then. Long pauses differ by up to an eighth, so that
@@ -118,6 +122,7 @@ struct Pages<'a> {
     line: &'a Line,
     object: &'a str,
     raised: usize,
+    read: usize,
 }
 
 impl Pages<'_> {
@@ -128,8 +133,13 @@ impl Pages<'_> {
 }
 
 impl Sink for Pages<'_> {
+    fn enough(&self) -> bool {
+        self.read >= PAGES
+    }
+
     async fn page(&mut self, records: Vec<Record>, cursor: Cursor) -> Result<()> {
         points::at("poll.page_read").await;
+        self.read += 1;
         if records.is_empty() {
             // The end of the poll keeps where it stands; an account in which nothing happens needs no commit of its own before that.
             return Ok(());

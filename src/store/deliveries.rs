@@ -16,7 +16,7 @@ pub enum Lane {
     NewLeads = 1,
     /// Updates and news.
     Status = 2,
-    /// Reading what was there before.
+    /// Leads of people who did nothing for a day: what was there before.
     Backfill = 3,
 }
 

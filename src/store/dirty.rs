@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{Db, Tx, inbox};
 use crate::args;
-use crate::clock::Millis;
+use crate::clock::{HOUR, Millis};
 use crate::errors::{Error, Result};
 use crate::points;
 
@@ -43,26 +43,31 @@ pub struct Raise {
     pub detail: Option<String>,
 }
 
+/// How far webhooks go ahead of what polls raised: what somebody does now is not behind a source's old records, and these are not
+/// behind webhooks without end.
+const AHEAD: Millis = HOUR;
+
 const RAISE: &str = "INSERT INTO dirty (connection, object, remote_id, seq, done_seq, kind, detail, raised_at, due, lease_until, claims)
-  SELECT value ->> 0, value ->> 1, value ->> 2, CAST(value ->> 5 AS BIGINT), 0, value ->> 3, value ->> 4, $2, $2, 0, 0
+  SELECT value ->> 0, value ->> 1, value ->> 2, CAST(value ->> 5 AS BIGINT), 0, value ->> 3, value ->> 4, $2, $3, 0, 0
   FROM json_each(CAST($1 AS TEXT)) WHERE true
   ON CONFLICT (connection, object, remote_id) DO UPDATE SET seq = dirty.seq + excluded.seq, detail = COALESCE(excluded.detail, dirty.detail),
+    due = CASE WHEN dirty.due <= excluded.raised_at AND excluded.due < dirty.due THEN excluded.due ELSE dirty.due END,
     kind = CASE WHEN dirty.kind = 'look' THEN excluded.kind
       WHEN excluded.kind IN ('look', 'changed') OR dirty.kind = 'privacy_deleted' THEN dirty.kind ELSE excluded.kind END";
 
 /// Raises hints; many for one record become one row with a higher seq, which keeps the gravest kind.
 pub async fn raise(tx: &mut Tx, connection: &str, hints: &[Raise], now: Millis) -> Result<()> {
-    tx.put(RAISE, args![rows(hints.iter().map(|hint| (connection, hint))), now]).await
+    tx.put(RAISE, args![rows(hints.iter().map(|hint| (connection, hint))), now, now]).await
 }
 
 /// The same for hints of several connections.
 pub async fn raise_each(tx: &mut Tx, hints: &[(String, Raise)], now: Millis) -> Result<()> {
-    tx.put(RAISE, args![rows(hints.iter().map(|(connection, hint)| (connection.as_str(), hint))), now]).await
+    tx.put(RAISE, args![rows(hints.iter().map(|(connection, hint)| (connection.as_str(), hint))), now, now]).await
 }
 
-/// The same in a transaction of its own.
+/// The same for webhooks, in a transaction of its own: they go ahead of what polls raised lately.
 pub(super) async fn raise_all<'a>(db: &Db, hints: impl Iterator<Item = (&'a str, &'a Raise)>, now: Millis) -> Result<()> {
-    db.put(RAISE, args![rows(hints), now]).await
+    db.put(RAISE, args![rows(hints), now, now - AHEAD]).await
 }
 
 /// Each record once: how many hints there are of it, and the gravest.
@@ -276,7 +281,7 @@ pub async fn cursors(db: &Db, connection: &str, object: &str, follow: &str) -> R
 }
 
 const SAVE_CURSOR: &str =
-    "INSERT INTO cursors (connection, object, cursor, next_poll_at, quiet_since, resync_needed, lease_until) VALUES ($1, $2, $3, $4, 0, 0, 0)
+    "INSERT INTO cursors (connection, object, cursor, next_poll_at, quiet_since, lease_until) VALUES ($1, $2, $3, $4, 0, 0)
   ON CONFLICT (connection, object) DO UPDATE SET cursor = COALESCE(excluded.cursor, cursors.cursor), next_poll_at = excluded.next_poll_at";
 
 /// Saves where a poll stands, in the transaction that saves what it raised.

@@ -73,8 +73,8 @@ pub async fn at_work(db: &Db, connection: &str, now: Millis) -> Result<Option<(C
     }))
 }
 
-const EXPECT_POLLS: &str = "INSERT INTO cursors (connection, object, next_poll_at, quiet_since, resync_needed, lease_until)
-  SELECT value ->> 0, value ->> 1, 0, $2, 0, 0 FROM json_each(CAST($1 AS TEXT)) WHERE true ON CONFLICT (connection, object) DO NOTHING";
+const EXPECT_POLLS: &str = "INSERT INTO cursors (connection, object, next_poll_at, quiet_since, lease_until)
+  SELECT value ->> 0, value ->> 1, 0, $2, 0 FROM json_each(CAST($1 AS TEXT)) WHERE true ON CONFLICT (connection, object) DO NOTHING";
 
 /// Makes sure that these objects (`[[connection, object], …]`) are polled; those never polled are due at once.
 ///

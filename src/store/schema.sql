@@ -92,7 +92,6 @@ CREATE TABLE cursors (
   next_poll_at  {int} NOT NULL,
   polled_at     {int},
   quiet_since   {int} NOT NULL,
-  resync_needed {int} NOT NULL,
   lease_until   {int} NOT NULL,
   PRIMARY KEY (connection, object)
 ) {strict};

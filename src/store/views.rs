@@ -274,9 +274,9 @@ pub async fn consents_of(db: &Db, lead: &str) -> Result<Vec<ConsentLine>> {
     db.rows(CONSENTS_OF, args![lead]).await
 }
 
-/// A poll: connection, object, when the last ended, when the next is due, whether everything is to be read again.
-pub type PollLine = (String, String, Option<Millis>, Millis, i64);
-const POLLS: &str = "SELECT connection, object, polled_at, next_poll_at, resync_needed FROM cursors ORDER BY connection, object";
+/// A poll: connection, object, when the last ended, when the next is due.
+pub type PollLine = (String, String, Option<Millis>, Millis);
+const POLLS: &str = "SELECT connection, object, polled_at, next_poll_at FROM cursors ORDER BY connection, object";
 
 /// Every poll.
 pub async fn polls(db: &Db) -> Result<Vec<PollLine>> {

@@ -36,6 +36,7 @@ pub async fn connection(State(web): State<Arc<Web>>, Path((connection, secret)):
 
 async fn take(web: &Web, to: Where, request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    let _place = web.taking.acquire().await;
     let raw = match raw(&web.ctx().public_url, &parts.uri, &parts.headers, body).await {
         Ok(raw) => raw,
         Err(response) => return response,

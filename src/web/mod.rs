@@ -51,7 +51,13 @@ pub struct WebState {
 struct Web {
     given: WebState,
     sessions: Sessions,
+    /// Webhooks that are taken in at the same time. Others wait with what they say unread: however many come, memory is bounded, and
+    /// what was answered is on the disk.
+    taking: tokio::sync::Semaphore,
 }
+
+/// Webhooks at a time.
+const TAKING: usize = 256;
 
 impl Web {
     fn ctx(&self) -> &Context {
@@ -87,7 +93,7 @@ pub fn router(state: WebState) -> Result<Router> {
         )));
     }
     let sessions = Sessions::new(&state.ctx.clock)?;
-    let web = Arc::new(Web { given: state, sessions });
+    let web = Arc::new(Web { given: state, sessions, taking: tokio::sync::Semaphore::new(TAKING) });
     let operator = Router::new()
         .route("/", get(pages::overview::page))
         .route("/leads", get(pages::leads::leads))

@@ -395,6 +395,13 @@ impl House {
         self.ctx.db.row::<(i64,)>("SELECT COUNT(*) FROM attempts", args![]).await.unwrap().unwrap().0
     }
 
+    /// How often what waits was claimed at most without being finished.
+    pub async fn most_claims(&self) -> i64 {
+        const MOST: &str = "SELECT CAST(COALESCE(MAX(claims), 0) AS BIGINT) FROM (SELECT claims FROM dirty
+          UNION ALL SELECT claims FROM deliveries WHERE state = 'open' AND wanted_version > done_version) AS waits";
+        self.ctx.db.row::<(i64,)>(MOST, args![]).await.unwrap().unwrap().0
+    }
+
     /// Whether each person is at their recipient, exactly once.
     fn arrived(&self, people: &[Entered]) -> Result<(), String> {
         for actor in &ACTORS {

@@ -53,7 +53,8 @@ async fn a_broken_file_never_replaces_the_last_good_version() {
     }
 }
 
-// Breaks when losing a file (a wrong mount, a slip in an editor) ends an agreement or a mapping.
+// Breaks when losing a file (a wrong mount, a slip in an editor) ends an agreement or a mapping, or nobody is told that a connection has
+// none.
 #[tokio::test]
 async fn a_deleted_file_ends_nothing() {
     for engine in Engine::BOTH {
@@ -61,7 +62,9 @@ async fn a_deleted_file_ends_nothing() {
         for path in [AGREEMENT, "mappings/northwind.toml", "program/partners/brightwater.toml", "program/notices/setup-help-2026.toml"] {
             std::fs::remove_file(world.dir.join(path)).unwrap();
         }
-        daemon::reload(&world.ctx, &(&world.config).into()).await.unwrap();
+        let said = daemon::reload(&world.ctx, &(&world.config).into()).await.unwrap();
+        let missing: Vec<_> = said.iter().filter(|d| d.code == "mapping.missing").collect();
+        assert!(missing.len() == 1 && missing[0].file.ends_with("mappings/northwind.toml"), "{said:?}");
         let (person, _) = world.enter_one();
         world.settle().await;
         assert_eq!(world.share(&person.email).await.status, "delivered");

@@ -8,6 +8,7 @@ mod consent;
 mod echo;
 mod exactly_once;
 mod files;
+mod lanes;
 mod late;
 mod ledger;
 mod oidc;

@@ -129,7 +129,7 @@ async fn an_account_where_nothing_happens_is_polled_rarely_until_something_does(
         let world = World::changed(engine, PLAIN, &rarely).await;
         let pause = async || {
             let polls = views::polls(&world.ctx.db).await.unwrap();
-            let (.., last, next, _) = polls.into_iter().find(|poll| poll.0 == "brightwater" && !poll.1.contains(' ')).unwrap();
+            let (.., last, next) = polls.into_iter().find(|poll| poll.0 == "brightwater" && !poll.1.contains(' ')).unwrap();
             next - last.unwrap()
         };
         let (person, _) = world.enter_one();

@@ -49,7 +49,6 @@ struct Poll {
     object: String,
     last: Option<When>,
     next: When,
-    resync: bool,
 }
 
 struct BudgetRow {
@@ -91,11 +90,10 @@ pub async fn page(State(web): State<Arc<Web>>, Extension(operator): Extension<Op
                 .iter()
                 // What became of delivered leads is looked at in polls of their own, under a name with a blank.
                 .filter(|poll| poll.0 == name && !poll.1.contains(' '))
-                .map(|(_, object, last, next, resync)| Poll {
+                .map(|(_, object, last, next)| Poll {
                     object: object.clone(),
                     last: last.map(|last| When::new(last, now)),
                     next: When::new(*next, now),
-                    resync: *resync != 0,
                 })
                 .collect(),
             token: line.filter(|_| stored.state != "reconnect_needed").and_then(|line| token_text(line, token, now)),

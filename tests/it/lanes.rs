@@ -1,0 +1,86 @@
+//! What goes first: what somebody does now, before a source's old records and those who were there before.
+
+use leadshare::clock::{DAY, HOUR, MINUTE};
+use leadshare::demo::cast::Story;
+use leadshare::pipeline;
+use leadshare::store::dirty::{self, Raise};
+use leadshare::store::{deliveries, inbox};
+use serde_json::json;
+
+use super::support::world::{Engine, PLAIN, World};
+
+// Breaks when a webhook's hint waits behind those of a source's old records, or those wait behind webhooks for ever.
+#[tokio::test]
+async fn what_a_webhook_says_goes_ahead_of_what_polls_found_lately() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        let (db, start) = (&world.ctx.db, world.clock.now());
+        let hint = |id: &str| Raise { object: "contact".into(), remote_id: id.into(), kind: "changed", detail: None };
+        let polled = async |id: &str| {
+            let mut tx = db.begin().await.unwrap();
+            dirty::raise(&mut tx, "northwind", &[hint(id)], world.clock.now()).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        polled("old").await;
+        world.clock.advance(50 * MINUTE);
+        polled("polled").await;
+        polled("both").await;
+        world.clock.advance(20 * MINUTE);
+        let hooks = [("northwind".to_owned(), hint("hook")), ("northwind".to_owned(), hint("both"))];
+        world.ctx.raising.raise(db, &hooks, world.clock.now()).await.unwrap();
+        inbox::take_in(db).await.unwrap();
+        let mut order = Vec::new();
+        for lease in ["a", "b", "c", "d", "e"] {
+            let now = world.clock.now();
+            let claimed = dirty::claim(db, "northwind", "contact", lease, now, now + HOUR, 1).await.unwrap();
+            order.extend(claimed.into_iter().map(|d| (d.remote_id, (d.raised_at - start) / MINUTE)));
+        }
+        let said: Vec<(&str, i64)> = order.iter().map(|(id, at)| (id.as_str(), *at)).collect();
+        assert_eq!(said, [("old", 0), ("both", 50), ("hook", 70), ("polled", 50)], "{engine:?}");
+    }
+}
+
+// Breaks when a source with very many old records is read to its end before anything of them is taken in.
+#[tokio::test]
+async fn a_long_poll_lets_other_work_go_on_and_comes_to_its_end() {
+    let world = World::new(Engine::Sqlite, PLAIN).await;
+    let template = world.people("northwind", "brightwater", Story::Nobody, 1).remove(0).fields;
+    for n in 0..1_250 {
+        let mut fields = template.clone();
+        fields.insert("email".into(), json!(format!("old{n}@many.example")));
+        world.create("northwind", &json!(fields));
+    }
+    world.clock.advance(MINUTE);
+    let line = world.ctx.lines.get("northwind").unwrap();
+    let taken = async || world.outcomes().await.values().sum::<i64>();
+    pipeline::turn(&world.ctx, line).await.unwrap();
+    let (left, first) = (world.hints().await, taken().await);
+    assert!(first > 0 && left + first == 1_000, "{left} wait, {first} were taken in");
+    // By polls alone.
+    while pipeline::turn(&world.ctx, line).await.unwrap() {}
+    assert_eq!((world.hints().await, taken().await), (0, 1_250));
+}
+
+// Breaks when those who were there before go out ahead of somebody who agrees now, or do not go out at all.
+#[tokio::test]
+async fn who_acts_now_goes_out_first() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        let people = world.people("northwind", "brightwater", Story::Good, 2);
+        world.enter(&people[..1]);
+        world.clock.advance(2 * DAY);
+        world.enter(&people[1..]);
+        world.clock.advance(MINUTE);
+        for served in &world.stage.systems {
+            served.pump().await;
+        }
+        while pipeline::turn(&world.ctx, world.ctx.lines.get("northwind").unwrap()).await.unwrap() {}
+        let now = world.clock.now();
+        let lanes = deliveries::lanes(&world.ctx.db, "brightwater", "out", now).await.unwrap();
+        assert_eq!(lanes, [(1,), (3,)], "{engine:?}");
+        world.settle().await;
+        for person in &people {
+            assert_eq!(world.share(&person.email).await.status, "delivered", "{engine:?}");
+        }
+    }
+}
