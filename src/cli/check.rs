@@ -27,11 +27,26 @@ pub async fn check(path: &Path, ask: bool, json: bool) -> Result<bool> {
             let state = connections::one(&ctx.db, name).await?.map_or_else(|| "new".to_owned(), |c| c.state);
             if state != "connected" {
                 well &= state == "paused";
-                out!("{name}: {state}: run `leadshare connect {name}`");
+                if !json {
+                    out!("{name}: {state}: run `leadshare connect {name}`");
+                }
+                all.push(serde_json::json!({ "connection": name, "state": state }));
                 continue;
             }
             for needs in summary::needs(&ctx, line) {
-                for finding in oauth::check::check(&ctx, name, &needs).await? {
+                let findings = match oauth::check::check(&ctx, name, &needs).await {
+                    Ok(findings) => findings,
+                    // The others are asked all the same.
+                    Err(error) => {
+                        well = false;
+                        if !json {
+                            out!("{name}: NO {error}");
+                        }
+                        all.push(serde_json::json!({ "connection": name, "error": error.to_string() }));
+                        continue;
+                    }
+                };
+                for finding in findings {
                     well &= finding.ok;
                     if !json {
                         out!("{name}: {} {}", if finding.ok { "ok" } else { "NO" }, finding.what);

@@ -157,8 +157,9 @@ impl Default for Retry {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
-    /// People of whom nothing was ever shared are forgotten so long after their records last changed, unless
-    /// their leads still wait for something: their keys, their leads, what was decided about them.
+    /// People of whom nothing was ever shared are forgotten so long after their records were last read
+    /// (which they are when they change), unless their leads still wait for something: their keys,
+    /// their leads, what was decided about them.
     pub never_shared: Period,
     /// How changes ended, decisions that later ones replaced, tries to deliver, alerts that are over.
     /// Of each lead the last change and the decisions that its shares came from stay.
