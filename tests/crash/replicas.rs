@@ -142,12 +142,12 @@ async fn a_rolling_restart_leaves_no_gap() {
         old.signal("TERM");
         people.extend(house.enter("lumen", "tessera", 3));
         assert_eq!(old.ended(20 * SECOND).await, None, "it ends by itself, and soon");
+        drop(old);
         people.extend(house.enter("northwind", "brightwater", 2));
         daemons.insert(which, house.start_at(addresses[which], None).await);
     }
     let ended = house.clock.now();
-    // Far sooner than claims run out: who stops gives back what it holds.
-    house.at_rest(&people, 60 * SECOND).await;
+    house.at_rest(&people, MEND).await;
     println!(
         "6 restarts of three replicas, {} leads, at rest {} s after the last: 0 lost, 0 doubled",
         people.len(),

@@ -5,6 +5,7 @@ mod architecture;
 mod clients;
 mod conformance;
 mod consent;
+mod dropped;
 mod echo;
 mod exactly_once;
 mod files;
