@@ -21,8 +21,9 @@ const FOLLOWED: usize = 5_000;
 /// Polls between two looks at every record whose fate is open.
 const FOLLOW_EVERY: Millis = 15;
 
-/// Pages after which a poll rests until its connection's next turn: what was read is taken in, and what is urgent goes out, before a
-/// source's old records were all found.
+/// Pages with something new after which a poll rests until its connection's next turn: what was read is taken in, and what is urgent
+/// goes out, before a source's old records were all found. It does not rest among deletions, whose pages say nothing of how far they
+/// were looked for, nor where it began: it would come no further.
 const PAGES: usize = 5;
 
 /// A vendor's clock is kept when it has moved by more than this: it is told in whole seconds.
@@ -45,11 +46,12 @@ pub async fn poll(ctx: &Context, line: &Line, stored: &Connection, object: &str,
         return Ok(false);
     }
     let cursor = cursor.and_then(|text| serde_json::from_str::<Value>(&text).ok()).map(Cursor);
+    let began = cursor.clone();
     // The vendor's clock bounds the poll: ours may be fast, and rows commit late.
     let until = now.min(now + line.clock_offset()) - poll.lag_ms;
     let from = stored.share_from.unwrap_or(now);
     let op = Op::Changes { object: object.to_owned(), cursor, from, until, fields: Vec::new(), selection };
-    let mut pages = Pages { ctx, line, object, raised: 0, read: 0 };
+    let mut pages = Pages { ctx, line, object, raised: 0, read: 0, began, rests: false };
     let ended = match line.connector().open(&op, &line.account(), None) {
         Ok(talk) => drive(&ctx.transport, line, &ctx.clock, talk, Terms::TURN, &mut pages).await?,
         Err(fault) => Ended::Passing(fault.code),
@@ -123,6 +125,8 @@ struct Pages<'a> {
     object: &'a str,
     raised: usize,
     read: usize,
+    began: Option<Cursor>,
+    rests: bool,
 }
 
 impl Pages<'_> {
@@ -134,12 +138,11 @@ impl Pages<'_> {
 
 impl Sink for Pages<'_> {
     fn enough(&self) -> bool {
-        self.read >= PAGES
+        self.rests
     }
 
     async fn page(&mut self, records: Vec<Record>, cursor: Cursor) -> Result<()> {
         points::at("poll.page_read").await;
-        self.read += 1;
         if records.is_empty() {
             // The end of the poll keeps where it stands; an account in which nothing happens needs no commit of its own before that.
             return Ok(());
@@ -157,6 +160,9 @@ impl Sink for Pages<'_> {
         }
         let hints: Vec<Raise> = new.into_iter().map(|r| hint(self.object, r)).collect();
         self.raised += hints.len();
+        self.read += usize::from(!hints.is_empty());
+        let live = hints.iter().all(|hint| hint.kind == "changed");
+        self.rests = self.read >= PAGES && live && self.began.as_ref().is_none_or(|began| began.0 != cursor.0);
         crate::metrics::hints(self.line.connector_name(), "poll", hints.len() as u64);
         let mut tries = self.ctx.db.tries();
         loop {

@@ -240,7 +240,8 @@ pub async fn hasten(tx: &mut Tx, connection: &str, now: Millis) -> Result<()> {
     tx.put(HASTEN, args![connection, now]).await
 }
 
-const PENDING: &str = "SELECT connection, COUNT(*), CAST(MIN(due) AS BIGINT) FROM dirty GROUP BY connection";
+// What goes ahead of others is due when it was raised.
+const PENDING: &str = "SELECT connection, COUNT(*), CAST(MIN(CASE WHEN due < raised_at THEN raised_at ELSE due END) AS BIGINT) FROM dirty GROUP BY connection";
 
 /// How many hints wait per connection, and when the first is due.
 pub async fn pending(db: &Db) -> Result<Vec<(String, i64, i64)>> {

@@ -51,8 +51,8 @@ pub struct WebState {
 struct Web {
     given: WebState,
     sessions: Sessions,
-    /// Webhooks that are taken in at the same time. Others wait with what they say unread: however many come, memory is bounded, and
-    /// what was answered is on the disk.
+    /// Webhooks that are worked on at the same time: however many come, what they hint at is held for so many, and what was answered is
+    /// on the disk.
     taking: tokio::sync::Semaphore,
 }
 
