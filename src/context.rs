@@ -55,7 +55,7 @@ pub struct Context {
 /// How long what is kept, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Keep {
-    /// People of whom nothing was ever shared, after their records last changed.
+    /// People of whom nothing was ever shared, after their records were last read.
     pub never_shared: Millis,
     /// How changes ended, decisions that others have replaced, tries to deliver, alerts that are over.
     pub history: Millis,

@@ -41,7 +41,7 @@ fn one(world: &World, story: Story) -> (Person, String) {
 }
 
 // Breaks when somebody of whom nothing was shared is kept for longer than configured, somebody who was shared, waits or was edited is
-// forgotten, or who was forgotten does not go to a recipient once they agree.
+// forgotten, or who was forgotten and changes their mind is not taken in as new.
 #[tokio::test]
 async fn of_whom_nothing_was_shared_is_forgotten_after_a_while() {
     for engine in Engine::BOTH {
