@@ -10,6 +10,7 @@ use crate::firsts::Firsts;
 use crate::http::Transport;
 use crate::http::line::Line;
 use crate::http::lines::Lines;
+use crate::queues::Queues;
 use crate::rules::Rules;
 use crate::store::dirty::Raising;
 use crate::store::quiet::Quiet;
@@ -46,6 +47,8 @@ pub struct Context {
     pub quiet: Quiet,
     /// First writes that decisions made ready a moment ago.
     pub firsts: Arc<Firsts>,
+    /// Whose turn it is where deliveries wait.
+    pub queues: Queues,
     /// How long what is kept.
     pub keep: Keep,
     /// Our own address as partners and vendors see it, such as `https://leads.example`.

@@ -23,6 +23,7 @@ use crate::http::token_endpoint::App;
 use crate::ledger::Signer;
 use crate::oauth::authorize;
 use crate::publish::{self, Places, Published};
+use crate::queues::Queues;
 use crate::replicas::{self, Member};
 use crate::rules::Rules;
 use crate::store::quiet::Quiet;
@@ -134,6 +135,7 @@ async fn assemble(
         raising: dirty::Raising::default(),
         quiet: Quiet::default(),
         firsts: Arc::default(),
+        queues: Queues::default(),
         keep: Keep { never_shared: config.retention.never_shared.millis(), history: config.retention.history.millis() },
         public_url: config.server.public_url.trim_end_matches('/').to_owned(),
     };

@@ -51,6 +51,7 @@
 //!
 //! - [`standing`], [`change`], [`entries`], [`shares`]: the facts of a decision, a change's outcome, ledger entries, moving a share.
 //! - [`firsts`]: writes that decisions made ready a moment ago.
+//! - [`queues`]: whose delivery is next where many wait.
 //! - [`intake`]: webhooks, polls and waits that ended raise hints; records are read, decided and kept.
 //! - [`delivery`]: one share into its recipient's system, and its news into the sharer's.
 //! - [`follow`]: what became of a share, from what its record now says.
@@ -154,6 +155,7 @@ pub mod pipeline;
 pub mod points;
 pub mod program;
 pub mod publish;
+pub mod queues;
 pub mod replicas;
 pub mod retention;
 pub mod rules;

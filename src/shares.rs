@@ -1,6 +1,6 @@
 //! Shares: where one stands, moving it, and telling its sharer. Every stage that ends something uses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -10,10 +10,11 @@ use crate::entries::Entries;
 use crate::errors::{Error, Result};
 use crate::ledger::Body;
 use crate::model::{Progress, ShareStatus, Stand};
+use crate::queues::Want;
 use crate::store::deliveries::Lane;
 use crate::store::dirty::{self, Raise};
 use crate::store::shares::{self, Share};
-use crate::store::{Tx, deliveries, leads, loads};
+use crate::store::{Tx, leads, loads};
 
 /// Where a stored share stands.
 ///
@@ -128,20 +129,21 @@ pub async fn tell_sharers(tx: &mut Tx, ctx: &Context, news: &[&Share]) -> Result
     let from: BTreeMap<String, (String, String)> =
         leads::sources(tx, &ids).await?.into_iter().map(|(lead, connection, object)| (lead, (connection, object))).collect();
     let rules = ctx.rules();
-    let rows: Vec<Value> = news
+    let wants: BTreeSet<Want> = news
         .iter()
         .filter_map(|share| {
             let (connection, object) = from.get(&share.lead)?;
             // A mapping that names no field for news has nothing to write.
             rules.mapping(connection, object).filter(|mapping| mapping.tells_back())?;
-            Some(json!([share.id, "back", connection, object, Lane::Status as i64]))
+            Some(Want {
+                connection: connection.clone(),
+                way: "back",
+                lane: Lane::Status,
+                partner: share.recipient.clone(),
+                share: share.id.clone(),
+                object: object.clone(),
+            })
         })
         .collect();
-    deliveries::want(tx, &Value::from(dedupe(rows)), ctx.clock.now()).await
-}
-
-fn dedupe(mut rows: Vec<Value>) -> Vec<Value> {
-    rows.sort_by_key(ToString::to_string);
-    rows.dedup();
-    rows
+    ctx.queues.want(tx, &wants.into_iter().collect::<Vec<_>>(), ctx.clock.now()).await
 }

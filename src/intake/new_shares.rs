@@ -18,11 +18,12 @@ use crate::mapping::Mapping;
 use crate::model::decision::Verdict;
 use crate::model::{Progress, ShareStatus};
 use crate::people::{self, Keys};
+use crate::queues::Want;
 use crate::rules::Rules;
 use crate::standing::Stands;
 use crate::store::deliveries::Lane;
 use crate::store::shares::Share;
-use crate::store::{Arg, Rows, Tx, deliveries, leads, loads, shares};
+use crate::store::{Arg, Rows, Tx, leads, loads, shares};
 
 /// Rows of the shares that a batch makes.
 #[derive(Default)]
@@ -31,7 +32,7 @@ pub(super) struct NewShares {
     remotes: Rows,
     shares: Rows,
     events: Rows,
-    deliveries: Rows,
+    deliveries: Vec<Want>,
     consents: Rows,
     given: BTreeMap<(String, String), i64>,
     firsts: Vec<First>,
@@ -103,7 +104,14 @@ impl NewShares {
         // Whoever acts now does not wait for those who were there before.
         let old = item.acted().is_some_and(|acted| acted < ctx.clock.now() - DAY);
         let lane = if old { Lane::Backfill } else { Lane::NewLeads };
-        self.deliveries.push((share, "out", connection, object, lane as i64))?;
+        self.deliveries.push(Want {
+            connection: connection.to_owned(),
+            way: "out",
+            lane,
+            partner: source.to_owned(),
+            share: share.to_owned(),
+            object: object.to_owned(),
+        });
         *self.given.entry((verdict.recipient.clone(), verdict.agreement.clone())).or_default() += 1;
         if !verdict.consents.is_empty() {
             let permits: Vec<_> = verdict.consents.iter().map(|consent| (&consent.purpose, consent.channel)).collect();
@@ -134,7 +142,7 @@ impl NewShares {
             remotes: self.remotes.into(),
             shares: self.shares.into(),
             events: self.events.into(),
-            deliveries: self.deliveries.into(),
+            deliveries: self.deliveries,
             consents: self.consents.into(),
             given: self.given,
             firsts: self.firsts,
@@ -149,7 +157,7 @@ pub(super) struct NewRows {
     remotes: Arg,
     shares: Arg,
     events: Arg,
-    deliveries: Arg,
+    deliveries: Vec<Want>,
     consents: Arg,
     given: BTreeMap<(String, String), i64>,
     firsts: Vec<First>,
@@ -187,7 +195,7 @@ impl NewRows {
         shares::want_remote(tx, self.remotes).await?;
         shares::add(tx, self.shares, now).await?;
         shares::add_events(tx, self.events, now).await?;
-        deliveries::want(tx, self.deliveries, now).await?;
+        ctx.queues.want(tx, &self.deliveries, now).await?;
         leads::save_consents(tx, self.consents, now).await?;
         loads::shared(tx, source, self.count, now).await?;
         let days = [loads::OPEN, loads::day(now)];

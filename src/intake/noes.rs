@@ -15,6 +15,7 @@ use crate::mapping::Mapping;
 use crate::model::decision::Facts;
 use crate::model::{ChangeOutcome, ConsentClaim, Lead, ShareStatus, Stand};
 use crate::people::{self, Hashes, Keys};
+use crate::queues::Want;
 use crate::rules::Rules;
 use crate::shares::{move_shares, stand, tell_sharers};
 use crate::standing::Stands;
@@ -22,7 +23,7 @@ use crate::store::deliveries::Lane;
 use crate::store::dirty::Dirty;
 use crate::store::leads::StoredLead;
 use crate::store::shares::{self, RemotePerson, Share};
-use crate::store::{Tx, deliveries, leads};
+use crate::store::{Tx, leads};
 
 /// What was found about a lead that was shared before.
 pub(super) enum No {
@@ -35,7 +36,7 @@ pub(super) enum No {
 /// Shares that run, judged again.
 #[derive(Default)]
 pub(super) struct Again<'a> {
-    wanted: Vec<Value>,
+    wanted: Vec<Want>,
     recalled: Vec<(&'a Share, Stand)>,
 }
 
@@ -71,12 +72,19 @@ impl<'a> Again<'a> {
     }
 
     fn want(&mut self, share: &Share, lane: Lane) {
-        self.wanted.push(json!([share.id, "out", share.connection, share.object, lane as i64]));
+        self.wanted.push(Want {
+            connection: share.connection.clone(),
+            way: "out",
+            lane,
+            partner: share.source.clone(),
+            share: share.id.clone(),
+            object: share.object.clone(),
+        });
     }
 
     /// Keeps it. The people are locked.
     pub async fn keep(self, tx: &mut Tx, ctx: &Context, entries: &mut Entries) -> Result<()> {
-        deliveries::want(tx, &Value::from(self.wanted), ctx.clock.now()).await?;
+        ctx.queues.want(tx, &self.wanted, ctx.clock.now()).await?;
         move_shares(tx, ctx, &self.recalled, "gates", entries).await?;
         tell_sharers(tx, ctx, &self.recalled.iter().map(|(share, _)| *share).collect::<Vec<_>>()).await
     }

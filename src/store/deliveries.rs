@@ -1,14 +1,16 @@
 //! SQL for deliveries, intents and attempts.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use super::{Arg, Db, Tx};
+use super::{Db, Tx};
 use crate::args;
 use crate::clock::Millis;
 use crate::errors::{Error, Result};
 
 /// Which work goes first. The number is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// Withdrawals, erasures, recalls.
     Protect = 0,
@@ -59,19 +61,30 @@ impl Delivery {
 }
 
 const WANT: &str = "INSERT INTO deliveries (share, way, connection, object, lane, state, wanted_version, done_version, wanted_at, due, attempts, claims, lease_until)
-  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, CAST(value ->> 4 AS BIGINT), 'open', 1, 0, $2, $2, 0, 0, 0
+  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, CAST(value ->> 4 AS BIGINT), 'open', 1, 0, $2, CAST(value ->> 5 AS BIGINT), 0, 0, 0
   FROM json_each(CAST($1 AS TEXT)) WHERE true
   ON CONFLICT (share, way) DO UPDATE SET wanted_version = deliveries.wanted_version + 1, wanted_at = excluded.wanted_at,
     lane = CASE WHEN deliveries.wanted_version > deliveries.done_version AND deliveries.lane < excluded.lane THEN deliveries.lane ELSE excluded.lane END,
     state = 'open', attempts = 0, claims = CASE WHEN deliveries.state = 'failed' THEN 0 ELSE deliveries.claims END,
-    due = CASE WHEN deliveries.lease_until > $2 THEN deliveries.due ELSE $2 END
+    due = CASE WHEN deliveries.lease_until > $2 THEN deliveries.due
+      WHEN deliveries.state = 'open' AND deliveries.wanted_version > deliveries.done_version AND deliveries.due < excluded.due THEN deliveries.due
+      ELSE excluded.due END
   WHERE deliveries.state IN ('open', 'failed')";
 
 /// Wants deliveries, or a newer version of those that are there; what failed is tried again with it, and what is
-/// urgent stays so
-/// (`[[share, way, connection, object, lane], …]`).
-pub async fn want(tx: &mut Tx, rows: impl Into<Arg>, now: Millis) -> Result<()> {
-    tx.put(WANT, args![rows.into(), now]).await
+/// urgent stays so, as what waits keeps its place (`[[share, way, connection, object, lane, place], …]`).
+pub async fn want(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
+    tx.put(WANT, args![rows, now]).await
+}
+
+const NEXT: &str = "SELECT value ->> 0, value ->> 1, CAST(value ->> 2 AS BIGINT), (SELECT MIN(due) FROM deliveries
+    WHERE connection = value ->> 0 AND way = value ->> 1 AND lane = CAST(value ->> 2 AS BIGINT) AND state = 'open' AND wanted_version > done_version)
+  FROM json_each(CAST($1 AS TEXT))";
+
+/// The place of what is next on these connections, ways and lanes (`[[connection, way, lane], …]`), where something waits.
+pub async fn next(tx: &mut Tx, queues: &Value) -> Result<BTreeMap<(String, String, i64), Millis>> {
+    let rows = tx.glance::<(String, String, i64, Option<Millis>)>(NEXT, args![queues]).await?;
+    Ok(rows.into_iter().filter_map(|(connection, way, lane, place)| Some(((connection, way, lane), place?))).collect())
 }
 
 const LANES: &str = "SELECT CAST(lanes.lane AS BIGINT) FROM (SELECT 0 AS lane UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS lanes
@@ -238,7 +251,8 @@ pub async fn add_attempts(tx: &mut Tx, way: &str, rows: &Value) -> Result<()> {
 
 /// A delivery that waits or failed: share, way, connection, state, due, failed tries, last error.
 pub type Unfinished = (String, String, String, String, i64, i64, Option<String>);
-const UNFINISHED: &str = "SELECT share, way, connection, state, due, attempts, last_error FROM deliveries
+// A place in the queue is no time: what waits for its turn is due since it was wanted.
+const UNFINISHED: &str = "SELECT share, way, connection, state, CAST(CASE WHEN due < wanted_at THEN wanted_at ELSE due END AS BIGINT), attempts, last_error FROM deliveries
   WHERE state = 'failed' OR (state = 'open' AND wanted_version > done_version) ORDER BY state, due, share LIMIT 500";
 
 /// Deliveries that failed or wait, five hundred at most.
@@ -255,7 +269,7 @@ pub async fn retry(tx: &mut Tx, share: &str, now: Millis) -> Result<Vec<String>>
     Ok(tx.rows::<(String,)>(RETRY, args![share, now]).await?.into_iter().map(|(share,)| share).collect())
 }
 
-const OPEN: &str = "SELECT connection, way, COUNT(*), CAST(MIN(due) AS BIGINT) FROM deliveries WHERE state = 'open' AND wanted_version > done_version GROUP BY connection, way";
+const OPEN: &str = "SELECT connection, way, COUNT(*), CAST(MIN(CASE WHEN due < wanted_at THEN wanted_at ELSE due END) AS BIGINT) FROM deliveries WHERE state = 'open' AND wanted_version > done_version GROUP BY connection, way";
 
 /// What is left to deliver: connection, way, how many, when the first is due.
 pub async fn open(db: &Db) -> Result<Vec<(String, String, i64, i64)>> {

@@ -30,19 +30,20 @@ const MODULES: &[(&str, &[&str])] = &[
     ("telemetry", &["config", "errors"]),
     ("rules", &["http", "mapping", "program"]),
     ("firsts", &["clock", "store"]),
-    ("context", &["clock", "errors", "firsts", "http", "rules", "store", "vault"]),
+    ("queues", &["clock", "errors", "store"]),
+    ("context", &["clock", "errors", "firsts", "http", "queues", "rules", "store", "vault"]),
     ("oauth", &["clock", "context", "errors", "http", "metrics", "store", "vault"]),
     // What the stages share.
     ("standing", &["clock", "context", "errors", "model", "people", "store"]),
     ("change", &["context", "model", "store"]),
     ("entries", &["clock", "context", "errors", "ledger", "model", "store"]),
-    ("shares", &["clock", "context", "entries", "errors", "ledger", "metrics", "model", "store"]),
+    ("shares", &["clock", "context", "entries", "errors", "ledger", "metrics", "model", "queues", "store"]),
     // The stages: none of them knows another, nor who calls them.
     (
         "intake",
         &[
             "change", "clock", "context", "decide", "entries", "errors", "firsts", "http", "ledger", "mapping", "metrics", "model",
-            "people", "rules", "shares", "standing", "store", "turns", "vault", "points",
+            "people", "queues", "rules", "shares", "standing", "store", "turns", "vault", "points",
         ],
     ),
     (
@@ -81,6 +82,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "oauth",
             "pipeline",
             "publish",
+            "queues",
             "replicas",
             "retention",
             "rules",

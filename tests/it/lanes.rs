@@ -3,11 +3,13 @@
 use leadshare::clock::{DAY, HOUR, MINUTE};
 use leadshare::demo::cast::Story;
 use leadshare::pipeline;
+use leadshare::queues::Want;
+use leadshare::store::deliveries::{self, Lane};
 use leadshare::store::dirty::{self, Raise};
-use leadshare::store::{deliveries, inbox};
+use leadshare::store::inbox;
 use serde_json::json;
 
-use super::support::world::{Engine, PLAIN, World, text};
+use super::support::world::{Engine, PLAIN, World, claim_out, text};
 
 // Breaks when a webhook's hint waits behind those of a source's old records, or those wait behind webhooks for ever.
 #[tokio::test]
@@ -97,5 +99,47 @@ async fn who_acts_now_goes_out_first() {
         for person in &people {
             assert_eq!(world.share(&person.email).await.status, "delivered", "{engine:?}");
         }
+    }
+}
+
+// Breaks when a partner's lead waits until everything has gone out that another partner gave before.
+#[tokio::test]
+async fn a_partner_with_many_leads_makes_no_other_wait() {
+    for engine in Engine::BOTH {
+        let world = World::new(engine, PLAIN).await;
+        let db = &world.ctx.db;
+        let give = async |partner: &str, shares: std::ops::Range<usize>| {
+            let wants: Vec<Want> = shares
+                .map(|n| Want {
+                    connection: "brightwater".into(),
+                    way: "out",
+                    lane: Lane::NewLeads,
+                    partner: partner.into(),
+                    share: format!("{partner} {n:03}"),
+                    object: "Lead".into(),
+                })
+                .collect();
+            let mut tx = db.begin().await.unwrap();
+            world.ctx.queues.want(&mut tx, &wants, world.clock.now()).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        let served = async |lease: &str, limit| {
+            let now = world.clock.now();
+            let claimed = claim_out(db, "brightwater", lease, now, now + MINUTE, limit).await;
+            claimed.into_iter().map(|d| d.share).collect::<Vec<_>>()
+        };
+        give("northwind", 0..400).await;
+        assert_eq!(served("a", 2).await, ["northwind 000", "northwind 001"], "{engine:?}");
+        world.clock.advance(MINUTE / 2);
+        give("northwind", 400..500).await;
+        give("orchard", 0..3).await;
+        let mut next = served("b", 6).await;
+        next.sort();
+        let fair = ["northwind 002", "northwind 003", "northwind 004", "orchard 000", "orchard 001", "orchard 002"];
+        assert_eq!(next, fair, "{engine:?}");
+        assert_eq!(served("c", 2).await, ["northwind 005", "northwind 006"], "{engine:?}");
+        // What was given last comes last.
+        world.clock.advance(10);
+        assert_eq!(served("d", 1_000).await.len(), 493, "{engine:?}");
     }
 }

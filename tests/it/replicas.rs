@@ -288,7 +288,7 @@ async fn claims_of_a_former_owner_are_worth_nothing() {
     spread(&[&first]).await;
     let (now, db) = (world.clock.now(), &world.ctx.db);
     let mut tx = db.begin().await.unwrap();
-    deliveries::want(&mut tx, &json!([["s", "out", "brightwater", "Lead", 1]]), now).await.unwrap();
+    deliveries::want(&mut tx, &json!([["s", "out", "brightwater", "Lead", 1, now]]), now).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(claim_out(db, "brightwater", "first", now, now + 120 * SECOND, 10).await.len(), 1);
     world.clock.advance(LEASE);
@@ -311,8 +311,8 @@ async fn nobody_claims_what_another_has() {
     let world = World::new(Engine::Postgres, ALL).await;
     let now = world.clock.now();
     let mut tx = world.ctx.db.begin().await.unwrap();
-    let rows: Vec<_> = (0..300).map(|n| json!([format!("s{n:03}"), "out", "brightwater", "Lead", 1])).collect();
-    deliveries::want(&mut tx, Value::from(rows), now).await.unwrap();
+    let rows: Vec<_> = (0..300).map(|n| json!([format!("s{n:03}"), "out", "brightwater", "Lead", 1, now])).collect();
+    deliveries::want(&mut tx, &Value::from(rows), now).await.unwrap();
     tx.commit().await.unwrap();
     let claims = (0..24).map(|n| {
         let db = world.ctx.db.clone();

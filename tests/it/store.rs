@@ -197,7 +197,8 @@ async fn quiet_polls_are_kept_unless_somebody_polled_later() {
     }
 }
 
-async fn want(db: &Db, rows: Value, now: i64) {
+async fn want(db: &Db, mut rows: Value, now: i64) {
+    rows.as_array_mut().unwrap().iter_mut().for_each(|row| row.as_array_mut().unwrap().push(now.into()));
     let mut tx = db.begin().await.unwrap();
     deliveries::want(&mut tx, &rows, now).await.unwrap();
     tx.commit().await.unwrap();

@@ -161,7 +161,7 @@ impl World {
                 .expect("landed");
             deliveries::want(
                 &mut tx,
-                &json!([[share, "out", "brightwater-crm", "contact", 1], [share, "back", "northwind-crm", "contact", 2]]),
+                &json!([[share, "out", "brightwater-crm", "contact", 1, at], [share, "back", "northwind-crm", "contact", 2, at]]),
                 at,
             )
             .await

@@ -133,6 +133,7 @@ impl World {
             raising: crate::store::dirty::Raising::default(),
             quiet: crate::store::quiet::Quiet::default(),
             firsts: Arc::default(),
+            queues: crate::queues::Queues::default(),
             keep: Keep { never_shared: 30 * DAY, history: 90 * DAY },
             public_url: public_url.into(),
         });
