@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Period};
 use crate::context::Context;
 use crate::errors::{Error, Result, Severity};
 use crate::publish::Places;
@@ -34,26 +34,39 @@ pub async fn run(config: Config, path: &Path, on: &Handle) -> Result<bool> {
         }
     }
     let daemon::Built { ctx, signer, .. } = built;
-    let stop = CancellationToken::new();
+    // In this order: what is asked at `/readyz`, the work, the web.
+    let (stopping, stop, closing) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
     let no_address = |error: &dyn std::fmt::Display| Error::System(format!("{} cannot be listened on: {error}", config.server.listen));
     let listener = on.spawn(TcpListener::bind(config.server.listen)).await.map_err(|e| no_address(&e))?.map_err(|e| no_address(&e))?;
-    let mut web = on.spawn(serve(listener, &config, &ctx, &page, &stop)?);
+    let mut web = on.spawn(serve(listener, &config, &ctx, &page, &stopping, &closing)?);
     let name = format!("{} {}", rustix::system::uname().nodename().to_string_lossy(), config.server.listen);
     let mut work = tokio::spawn(daemon::work(ctx.clone(), signer, name, stop.clone()));
     let disk = tokio::spawn(daemon::watch_disk(ctx.clone(), config.store.data_dir.clone(), config.limits.free_disk_mb, stop.clone()));
     let reloads = tokio::spawn(reload(ctx.clone(), Places::from(&config), stop.clone()));
     tracing::info!(listen = %config.server.listen, connections = ctx.lines.len(), store = ctx.db.engine(), config = %path.display(), "running");
     service::ready("running");
+    let notice = config.server.stop_notice.map_or(0, Period::millis);
     // With thousands of accounts the configuration is large, and nothing reads it any more.
     drop(config);
 
-    let mut terminate = signal(SignalKind::terminate()).map_err(|e| Error::System(e.to_string()))?;
+    let no_signal = |e: std::io::Error| Error::System(e.to_string());
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signal)?;
+    let mut told = Box::pin(async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!(notice_ms = notice, "told to stop");
+        stopping.cancel();
+        service::stopping();
+        tokio::time::sleep(std::time::Duration::from_millis(notice as u64)).await;
+    });
     let beat = std::time::Duration::from_millis(service::watchdog().unwrap_or(5_000) as u64);
     // What ended without being told to: the service manager starts the daemon again.
     let died = loop {
         tokio::select! {
-            _ = terminate.recv() => break None,
-            ended = tokio::signal::ctrl_c() => if ended.is_ok() { break None },
+            () = &mut told => break None,
             ended = &mut work => break Some(("the work", ended)),
             ended = &mut web => break Some(("the web", ended)),
             () = tokio::time::sleep(beat) => {
@@ -63,13 +76,15 @@ pub async fn run(config: Config, path: &Path, on: &Handle) -> Result<bool> {
         }
     };
     tracing::info!("stopping: turns under way are ended first");
-    service::stopping();
+    stopping.cancel();
     stop.cancel();
     let drained = tokio::time::timeout(std::time::Duration::from_millis(daemon::DRAIN as u64), async {
-        for task in [work, web] {
+        // What is heard while turns end is kept, and worked on by others or after the next start.
+        for (task, then) in [(work, &closing), (web, &stop)] {
             if !task.is_finished() {
                 let _ = task.await;
             }
+            then.cancel();
         }
         let _ = reloads.await;
         let _ = disk.await;
@@ -91,7 +106,8 @@ fn serve(
     config: &Config,
     ctx: &Arc<Context>,
     page: &metrics::Page,
-    stop: &CancellationToken,
+    stopping: &CancellationToken,
+    closing: &CancellationToken,
 ) -> Result<impl Future<Output = Result<()>> + use<>> {
     let admin = if let Some(password) = &config.server.admin_password {
         AdminAuth::Password(password.to_secret_string())
@@ -105,11 +121,11 @@ fn serve(
         admin,
         summary: summary::summarise(),
         metrics: Some(page.clone()),
-        stopping: stop.clone(),
+        stopping: stopping.clone(),
     })?;
-    let stop = stop.clone();
+    let closing = closing.clone();
     Ok(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+        let served = axum::serve(listener, router).with_graceful_shutdown(async move { closing.cancelled().await });
         served.await.map_err(|e| Error::System(format!("the web stopped: {e}")))
     })
 }

@@ -23,6 +23,9 @@ pub struct Server {
     pub admin_password: Option<Secret>,
     /// A file that holds it.
     pub admin_password_file: Option<PathBuf>,
+    /// Told to stop, the daemon says so at `/readyz` and goes on for so long: a proxy in front of several replicas needs that time
+    /// to send nothing more to this one. At most `30s`; without it the daemon stops at once.
+    pub stop_notice: Option<Period>,
 }
 
 impl Default for Server {
@@ -32,6 +35,7 @@ impl Default for Server {
             public_url: String::new(),
             admin_password: None,
             admin_password_file: None,
+            stop_notice: None,
         }
     }
 }

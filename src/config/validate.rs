@@ -195,6 +195,9 @@ fn limits(config: &Config, check: &mut Check<'_>) {
             check.wrong(&["retention", key], "config.wrong_value", "too short to look at what happened", "at least 1d");
         }
     }
+    if config.server.stop_notice.is_some_and(|notice| notice > Period::seconds(30)) {
+        check.wrong(&["server", "stop_notice"], "config.wrong_value", "longer than a service manager waits for the end", "at most 30s");
+    }
     if let Err(e) = tracing_subscriber::EnvFilter::try_new(&config.log.filter) {
         check.wrong(&["log", "filter"], "config.wrong_value", e.to_string(), "such as info,leadshare::http=debug");
     }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use leadshare::clock::Clock;
 use leadshare::demo::stage::{ACTORS, Actor, Stage};
-use leadshare::http::Transport;
 use leadshare::http::egress::Egress;
+use leadshare::http::{NoAnswer, Transport};
 use leadshare_connectors::sdk::{Method, OutgoingWebhook, Request, Response};
 use serde_json::Value;
 
@@ -15,6 +15,8 @@ use serde_json::Value;
 const EVERY: i64 = 40;
 /// How long a vendor waits for an answer.
 const TIMEOUT: i64 = 5_000;
+/// In place of a status: the connection was refused.
+pub const REFUSED: u16 = 1;
 
 /// What is shared with the task that carries.
 pub struct Carrier {
@@ -33,7 +35,7 @@ struct State {
     lost: Vec<&'static str>,
     /// How many hints of a record were answered by 2xx, by connection and record.
     acknowledged: BTreeMap<(&'static str, String), i64>,
-    /// How many webhooks were answered so, by status; 0 for no answer.
+    /// How many webhooks were answered so, by status; 0 for no answer, [`REFUSED`] when nobody listened.
     answers: BTreeMap<u16, u64>,
     turn: usize,
 }
@@ -74,7 +76,7 @@ impl Carrier {
         self.state.lock().unwrap().acknowledged.clone()
     }
 
-    /// How webhooks were answered: status (0 for no answer) and how many.
+    /// How webhooks were answered: status (0 for no answer, [`REFUSED`]) and how many.
     pub fn answers(&self) -> BTreeMap<u16, u64> {
         self.state.lock().unwrap().answers.clone()
     }
@@ -118,8 +120,13 @@ impl Carrier {
         let mut url = url::Url::parse(&hook.url).unwrap();
         url.set_port(Some(to.port())).unwrap();
         let request = Request { method: Method::Post, url: url.to_string(), headers: hook.headers, body: hook.body };
-        let answer = self.transport.send(&self.egress, &url, &request, None, TIMEOUT).await.ok();
-        let status = answer.as_ref().map_or(0, |a| a.status);
+        let answer = self.transport.send(&self.egress, &url, &request, None, TIMEOUT).await;
+        let status = match &answer {
+            Ok(answer) => answer.status,
+            Err(NoAnswer::NotSent) => REFUSED,
+            Err(NoAnswer::Unknown) => 0,
+        };
+        let answer = answer.ok();
         {
             let mut state = self.state.lock().unwrap();
             *state.answers.entry(status).or_default() += 1;
