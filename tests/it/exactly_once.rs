@@ -304,3 +304,40 @@ async fn a_merged_record_is_followed() {
         }
     }
 }
+
+// Breaks when a restored database, which knows nothing of what was delivered since it was saved, makes anybody a second time, or
+// leaves what happened since as it was.
+#[tokio::test]
+async fn a_restored_database_doubles_nobody_and_catches_up() {
+    let mut world = World::new(Engine::Sqlite, &["northwind", "brightwater", "lumen", "tessera", "orchard"]).await;
+    let people = ROUTES.map(|(source, recipient)| world.people(source, recipient, Story::Good, 2));
+    let first: Vec<String> = people.iter().flat_map(|two| world.enter(&two[..1])).collect();
+    world.settle().await;
+    let (file, saved) = (world.dir.join("leadshare.db"), world.dir.join("saved.db"));
+    world.ctx.db.close().await;
+    std::fs::copy(&file, &saved).unwrap();
+    world.restart().await;
+
+    people.iter().for_each(|two| drop(world.enter(&two[1..])));
+    world.update("northwind", &first[0], &json!({ "firstname": "Renamed" }));
+    world.settle().await;
+    let name = |world: &World| text(&world.with_email("brightwater", &people[0][0].email)[0], "FirstName").to_owned();
+    assert_eq!(name(&world), "Renamed");
+    world.clock.advance(HOUR);
+
+    world.ctx.db.close().await;
+    for log in ["leadshare.db-wal", "leadshare.db-shm"] {
+        let _ = std::fs::remove_file(world.dir.join(log));
+    }
+    std::fs::copy(&saved, &file).unwrap();
+    world.restart().await;
+    assert!(world.shares(&people[0][1].email).await.is_empty(), "it knows nothing of it");
+    world.settle().await;
+    world.pass(HOUR / 2).await;
+    for person in people.iter().flatten() {
+        assert_eq!(world.with_email(person.recipient, &person.email).len(), 1, "{} to {}", person.source, person.recipient);
+        assert_eq!(world.share(&person.email).await.status, "delivered", "{} to {}", person.source, person.recipient);
+    }
+    assert_eq!(name(&world), "Renamed");
+    assert_eq!(world.alerts().await, []);
+}
