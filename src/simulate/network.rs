@@ -12,8 +12,9 @@ use super::program::Actor;
 use super::rng::Rng;
 use super::trace::Trace;
 use crate::clock::{Clock, Millis, SECOND, rfc3339};
+use crate::errors::Error;
 use crate::http::{Carrier, NoAnswer, TIMEOUT};
-use crate::store::Db;
+use crate::store::{Db, READERS, people};
 
 /// How long, on the machine's clock, the store may keep us from writing. Whoever holds a transaction over a call waits for that call,
 /// and so for ever; this is only longer than a slow machine takes.
@@ -252,13 +253,25 @@ impl Network {
         }
     }
 
-    /// Nobody may hold a transaction now: the one writer gives a turn at once. Looked at now and then.
+    /// Nobody may hold a transaction now: the one writer gives a turn at once, and every connection that reads is free. Looked at
+    /// now and then.
     async fn no_transaction_is_open(&self) {
         if !self.inner().rng.chance(50) {
             return;
         }
-        if tokio::time::timeout(PATIENCE, self.db.begin()).await.is_err() {
-            self.inner().breaks(11, "a transaction was open while a vendor was called");
+        let all = async {
+            // Begun is not enough: a turn is taken with the first question.
+            let mut turn = self.db.begin().await?;
+            people::paused(&mut turn).await?;
+            let mut reading = Vec::new();
+            for _ in 0..READERS {
+                reading.push(self.db.reading().await?);
+            }
+            Ok::<_, Error>(())
+        };
+        match tokio::time::timeout(PATIENCE, all).await {
+            Ok(done) => done.unwrap_or_else(|error| self.inner().breaks(11, &error.to_string())),
+            Err(_) => self.inner().breaks(11, "a transaction was open while a vendor was called"),
         }
     }
 

@@ -80,6 +80,17 @@ struct Put {
     hoped: Option<u64>,
 }
 
+/// How something is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Asked again at the end: the answer must be the same then.
+    Proven,
+    /// What others may change before the end.
+    Glance,
+    /// The same, and what this transaction has put need not be seen.
+    Aside,
+}
+
 /// A query with what proves that its answer stands.
 struct Asked {
     sql: &'static str,
@@ -93,9 +104,10 @@ impl Ahead {
         Self { read: read.clone(), write: write.clone(), seen: Vec::new(), put: Vec::new(), told: Vec::new() }
     }
 
-    /// Reads; `proven` is asked again at the end.
-    pub(super) async fn rows<T: Row>(&mut self, sql: &'static str, args: Vec<Arg>, proven: bool) -> Result<Vec<T>> {
-        if self.put.iter().any(|put| written(put.sql).is_none_or(|table| names(sql, table))) {
+    /// Reads.
+    pub(super) async fn rows<T: Row>(&mut self, sql: &'static str, args: Vec<Arg>, look: Look) -> Result<Vec<T>> {
+        let proven = look == Look::Proven;
+        if look != Look::Aside && self.put.iter().any(|put| written(put.sql).is_none_or(|table| names(sql, table))) {
             return Err(Error::System("what was put is not to be read beside the writer".into()));
         }
         let columns = T::COLUMNS;

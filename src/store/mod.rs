@@ -46,9 +46,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{AssertSqlSafe, ConnectOptions, FromRow, PgPool};
 
 use crate::errors::{Error, Result};
-use ahead::Ahead;
 pub use ahead::Tries;
+use ahead::{Ahead, Look};
 pub use arg::{Arg, Rows};
+pub use readers::READERS;
 use readers::{Reader, Readers};
 use writer::{Member, Writer};
 
@@ -247,7 +248,7 @@ impl Db {
             let write = Writer::open(&options.clone().pragma("cache_size", "-4000").statement_cache_capacity(48)).await?;
             // The system keeps the file's pages at hand: the others need few of their own.
             let options = options.pragma("cache_size", "-500");
-            Self::Sqlite { read: Readers::new(&options, 4), write, inbox: inbox::Inbox::open(&options).await? }
+            Self::Sqlite { read: Readers::new(&options, READERS), write, inbox: inbox::Inbox::open(&options).await? }
         };
         db.migrate().await?;
         Ok(db)
@@ -392,17 +393,25 @@ impl Tx {
         match self {
             Self::Sqlite(tx) => sqlite_rows(tx.connection().await?, sql, args).await,
             Self::Reading(tx) => sqlite_rows(tx.connection()?, sql, args).await,
-            Self::Ahead(tx) => tx.rows(sql, args, true).await,
+            Self::Ahead(tx) => tx.rows(sql, args, Look::Proven).await,
             Self::Postgres(tx) => {
                 Ok(bound!(sqlx::query_as::<sqlx::Postgres, T>(dialect::postgres(sql)), args).fetch_all(&mut **tx).await?)
             }
         }
     }
 
+    /// Reads beside the transaction: what others may change before the end, and of what it has put itself it may tell nothing.
+    pub async fn aside<T: Row>(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<Vec<T>> {
+        match self {
+            Self::Ahead(tx) if !idle(sql, &args) => tx.rows(sql, args, Look::Aside).await,
+            tx => tx.rows(sql, args).await,
+        }
+    }
+
     /// Reads what may change before the end: how much there is of something that others count, too.
     pub async fn glance<T: Row>(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<Vec<T>> {
         match self {
-            Self::Ahead(tx) if !idle(sql, &args) => tx.rows(sql, args, false).await,
+            Self::Ahead(tx) if !idle(sql, &args) => tx.rows(sql, args, Look::Glance).await,
             tx => tx.rows(sql, args).await,
         }
     }

@@ -10,6 +10,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::errors::{Error, Result};
 
+/// How many connections read an embedded store beside its writer.
+pub const READERS: u32 = 4;
+
 /// Connections, opened when first needed. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Readers(Arc<Shared>);
