@@ -21,35 +21,36 @@ use crate::firsts::{First, GATES_HOLD};
 use crate::mapping::Mapping;
 use crate::points;
 use crate::rules::Rules;
-use crate::store::deliveries::{self, Delivery};
+use crate::store::deliveries::Delivery;
 use crate::store::{Tx, people, shares};
 
 /// So much of the time for which gates hold must be left for sending.
 const TO_SEND: Millis = 2 * SECOND;
 
-/// Takes out of what was just claimed what need not be judged again, and commits its intents. Third is when its gates were checked.
+/// Takes out of what is about to be claimed what need not be judged again: its intents go with the claim. Third is when its gates
+/// were checked.
 pub(super) async fn ready(
     tx: &mut Tx,
     ctx: &Context,
     rules: &Rules,
     mapping: &Mapping,
-    claimed: Vec<Delivery>,
+    picked: Vec<Delivery>,
 ) -> Result<(Vec<Delivery>, Vec<Prepared>, Millis)> {
     let now = ctx.clock.now();
     let is_first = |d: &Delivery| d.version == 1 && d.attempts == 0;
     // One that was claimed before is suspect, and goes alone; one that is in doubt is looked for first. Nothing that is about to be
     // sent waits for that.
-    if !claimed.iter().all(|d| d.claims == 1 && d.intent.is_none()) {
-        return Ok((claimed, Vec::new(), now));
+    if !picked.iter().all(|d| d.claims == 1 && d.intent.is_none()) {
+        return Ok((picked, Vec::new(), now));
     }
     let known = |d: &Delivery| {
         let first = ctx.firsts.take(&d.share)?;
         let same = first.rules.0 == rules.program.hash && first.rules.1 == mapping.hash();
         (is_first(d) && same && now + TO_SEND <= first.judged + GATES_HOLD).then_some(first)
     };
-    let mut firsts: BTreeMap<String, First> = claimed.iter().filter_map(|d| Some((d.share.clone(), known(d)?))).collect();
+    let mut firsts: BTreeMap<String, First> = picked.iter().filter_map(|d| Some((d.share.clone(), known(d)?))).collect();
     if firsts.is_empty() {
-        return Ok((claimed, Vec::new(), now));
+        return Ok((picked, Vec::new(), now));
     }
     let hashes = firsts.values().flat_map(|first| &first.suppressible).map(|hash| json!([hash])).collect::<Vec<_>>();
     let suppressed: Vec<String> = people::suppressed(tx, &Value::from(hashes)).await?.into_iter().map(|hit| hit.0).collect();
@@ -60,17 +61,15 @@ pub(super) async fn ready(
         !stopped && untouched.contains(share) && !paused.contains(&first.share.source) && !paused.contains(&first.share.recipient)
     });
     let checked = firsts.values().map(|first| first.judged).min().unwrap_or(now);
-    let (mut rest, mut prepared, mut intents) = (Vec::new(), Vec::new(), Vec::new());
-    for delivery in claimed {
+    let (mut rest, mut prepared) = (Vec::new(), Vec::new());
+    for delivery in picked {
         let Some(First { share, item, .. }) = firsts.remove(&delivery.share) else {
             rest.push(delivery);
             continue;
         };
         let body = overtaking::body(ctx, item.fields());
-        intents.push(json!([share.id, 1, body, overtaking::names(&item)]));
         prepared.push(Prepared { delivery, item, body, about: About { share, remote_id: None } });
     }
     points::at("delivery.checked").await;
-    deliveries::intend(tx, "out", &Value::from(intents), now).await?;
     Ok((rest, prepared, checked))
 }

@@ -27,8 +27,8 @@ use crate::http::talk::{Ended, Sink, drive};
 use crate::mapping::Mapping;
 use crate::points;
 use crate::rules::Rules;
-use crate::store::claims;
 use crate::store::deliveries::{self, Delivery};
+use crate::store::{Tx, claims};
 pub use sweep::sweep;
 
 /// How long a claim lasts.
@@ -190,14 +190,35 @@ async fn claim(
     let mut tries = ctx.db.tries();
     loop {
         let mut tx = tries.begin().await?;
-        let claimed = match (deliveries::claim(&mut tx, line.name(), way.word(), lease, (now, now + LEASE), &lanes, limit).await, first) {
-            (Ok(claimed), Some((rules, mapping))) => first::ready(&mut tx, ctx, rules, mapping, claimed).await,
-            (claimed, _) => claimed.map(|claimed| (claimed, Vec::new(), now)),
-        };
+        let claimed = claim_on(&mut tx, ctx, line, way, lease, now, &lanes, limit, first).await;
         if let Some(claimed) = tries.end(tx, claimed).await? {
             return Ok(claimed);
         }
     }
+}
+
+/// The transaction of [`claim`].
+#[expect(clippy::too_many_arguments, reason = "the body of `claim`")]
+async fn claim_on(
+    tx: &mut Tx,
+    ctx: &Context,
+    line: &Line,
+    way: Way,
+    lease: &str,
+    now: Millis,
+    lanes: &[(i64,)],
+    limit: usize,
+    first: Option<(&Rules, &Mapping)>,
+) -> Result<(Vec<Delivery>, Vec<Prepared>, Millis)> {
+    let picked = deliveries::pick(tx, line.name(), way.word(), now, lanes, limit).await?;
+    let (rest, ready, judged) = match first {
+        Some((rules, mapping)) => first::ready(tx, ctx, rules, mapping, picked).await?,
+        None => (picked, Vec::new(), now),
+    };
+    let mut claims: Vec<deliveries::Claim> = rest.iter().map(|d| (d, None)).collect();
+    claims.extend(ready.iter().map(|p| (&p.delivery, Some((true, &*p.body, overtaking::names(&p.item))))));
+    deliveries::claim(tx, way.word(), lease, (now, now + LEASE), &claims).await?;
+    Ok((rest, ready, judged))
 }
 
 /// Splits what was claimed into batches that need not know of each other: what is about one person is in one of them.

@@ -94,11 +94,13 @@ const PICK: &str = "SELECT share, wanted_version, done_version, attempts, claims
     (SELECT shares.person FROM shares WHERE shares.id = deliveries.share) FROM deliveries
   WHERE connection = $1 AND way = $2 AND lane = $4 AND state = 'open' AND wanted_version > done_version AND due <= $3 AND lease_until <= $3
   ORDER BY due LIMIT $5 {skip_locked}";
-const CLAIM: &str = "UPDATE deliveries SET lease = $3, lease_until = $4, due = $4, claims = claims + 1
-  WHERE way = $2 AND share IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))
-    AND (share, wanted_version, COALESCE(sent_at, 0)) IN
-      (SELECT value ->> 0, CAST(value ->> 1 AS BIGINT), CAST(value ->> 2 AS BIGINT) FROM json_each(CAST($1 AS TEXT)))
-    AND state = 'open' AND wanted_version > done_version AND due <= $5 AND lease_until <= $5";
+// Said otherwise than the index of what is due says it (`wanted_version > done_version`): the server would read that from end to end.
+const CLAIM: &str = "UPDATE deliveries SET lease = $3, lease_until = $4, due = $4, claims = claims + 1,
+    intent = CASE WHEN item.value ->> 3 IS NULL THEN intent ELSE 'sent' END, sent_at = CASE WHEN item.value ->> 3 IS NULL THEN sent_at ELSE $5 END,
+    creates = COALESCE(CAST(item.value ->> 3 AS BIGINT), creates), body = COALESCE(item.value ->> 4, body), fields = COALESCE(item.value ->> 5, fields)
+  FROM json_each(CAST($1 AS TEXT)) AS item WHERE deliveries.way = $2 AND deliveries.share = item.value ->> 0 {only deliveries.share $1}
+    AND wanted_version = CAST(item.value ->> 1 AS BIGINT) AND COALESCE(sent_at, 0) = CAST(item.value ->> 2 AS BIGINT)
+    AND state = 'open' AND wanted_version - done_version > 0 AND due <= $5 AND lease_until <= $5";
 
 type Picked = (String, i64, i64, i64, i64, i64, Option<String>, Option<Millis>, i64, Option<String>, Option<String>, Option<String>);
 fn delivery(way: &str, row: Picked) -> Delivery {
@@ -125,19 +127,8 @@ pub async fn lanes(db: &Db, connection: &str, way: &str, now: Millis) -> Result<
     db.rows(LANES, args![connection, way, now]).await
 }
 
-/// Claims due deliveries of these lanes of a connection until `lease_until`, when they are due again.
-///
-/// # Errors
-/// The store's, and that another worker has taken some of them meanwhile.
-pub async fn claim(
-    tx: &mut Tx,
-    connection: &str,
-    way: &str,
-    lease: &str,
-    (now, lease_until): (Millis, Millis),
-    lanes: &[(i64,)],
-    limit: usize,
-) -> Result<Vec<Delivery>> {
+/// Due deliveries of these lanes of a connection, by share, as they are when they have been claimed.
+pub async fn pick(tx: &mut Tx, connection: &str, way: &str, now: Millis, lanes: &[(i64,)], limit: usize) -> Result<Vec<Delivery>> {
     let mut picked = Vec::<Delivery>::new();
     // Lane by lane, so that the index answers in order however much waits.
     for (lane,) in lanes {
@@ -149,13 +140,32 @@ pub async fn claim(
             picked.extend(rows.into_iter().map(|row| delivery(way, row)));
         }
     }
-    let rows = Value::from(picked.iter().map(|d| json!([d.share, d.version, d.sent_at.unwrap_or(0)])).collect::<Vec<_>>());
+    picked.sort_by(|a, b| a.share.cmp(&b.share));
+    Ok(picked)
+}
+
+/// A delivery to claim, and what is intended with it where that is known already: whether it creates, the hash of the body, the names
+/// of the fields.
+pub type Claim<'a> = (&'a Delivery, Option<(bool, &'a str, String)>);
+
+/// Claims what was picked until `lease_until`, when it is due again, and commits what is intended.
+///
+/// # Errors
+/// The store's, and that another worker has taken some of them meanwhile.
+pub async fn claim(tx: &mut Tx, way: &str, lease: &str, (now, lease_until): (Millis, Millis), picked: &[Claim<'_>]) -> Result<()> {
+    if picked.is_empty() {
+        return Ok(());
+    }
+    let row = |(d, intent): &Claim<'_>| match intent {
+        Some((creates, body, fields)) => json!([d.share, d.version, d.sent_at.unwrap_or(0), i64::from(*creates), body, fields]),
+        None => json!([d.share, d.version, d.sent_at.unwrap_or(0), null, null, null]),
+    };
+    let rows = Value::from(picked.iter().map(row).collect::<Vec<_>>());
     let claimed = tx.touch(CLAIM, args![rows, way, lease, lease_until, now], picked.len() as u64).await?;
     if claimed != picked.len() as u64 {
         return Err(Error::Passing { code: "claimed_meanwhile".into(), message: "another worker has taken some of this".into() });
     }
-    picked.sort_by(|a, b| a.share.cmp(&b.share));
-    Ok(picked)
+    Ok(())
 }
 
 const GIVE_BACK: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, due = $4, claims = claims - 1

@@ -15,9 +15,10 @@ pub const PREPARE: &str = "{helpers}";
 /// Keeps two starting replicas from migrating at once.
 pub const MIGRATION_LOCK: &str = "{migration_lock}";
 
+// The inner `SELECT` keeps the planner from reading a batch: it would, as a constant, and hand it on from step to step.
 const HELPERS: &str = "
 CREATE FUNCTION json_each(text) RETURNS TABLE (key bigint, value jsonb) LANGUAGE sql IMMUTABLE AS
-$$ SELECT ordinality - 1, element FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS each (element, ordinality) $$;
+$$ SELECT ordinality - 1, element FROM jsonb_array_elements((SELECT $1)::jsonb) WITH ORDINALITY AS each (element, ordinality) $$;
 ";
 
 /// The statement for SQLite.

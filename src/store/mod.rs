@@ -28,6 +28,7 @@ pub mod quiet;
 mod readers;
 pub mod replicas;
 pub mod retention;
+mod server;
 pub mod shares;
 pub mod sweeps;
 pub mod tokens;
@@ -41,7 +42,7 @@ pub use dialect::{postgres as for_postgres, sqlite as for_sqlite};
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, FromRow, PgPool};
 
@@ -56,10 +57,6 @@ use writer::{Member, Writer};
 /// The database's schema version that this program writes.
 const SCHEMA_VERSION: i64 = 1;
 const SCHEMA: &str = include_str!("schema.sql");
-
-/// How long a statement waits for a connection, also while the server is gone. Shorter than vendors wait for the answer
-/// to a webhook, so that they hear that it was not kept.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(4);
 
 /// A pool of connections to one of the two engines. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -220,16 +217,7 @@ impl Db {
     /// When it cannot be reached, or was written by a newer program.
     pub async fn open(url: &str) -> Result<Self> {
         let db = if url.starts_with("postgres") {
-            let options: PgConnectOptions = url
-                .parse()
-                .map_err(|_| Error::BadRequest("store.url is not a PostgreSQL address: use postgres://user@host/database".to_owned()))?;
-            let options = options.options([
-                ("plan_cache_mode", "force_custom_plan"),
-                ("statement_timeout", "60s"),
-                ("lock_timeout", "20s"),
-                ("idle_in_transaction_session_timeout", "10s"),
-            ]);
-            Self::Postgres(PgPoolOptions::new().max_connections(16).acquire_timeout(PATIENCE).connect_with(options).await?)
+            Self::Postgres(server::open(url).await?)
         } else {
             let path = url.strip_prefix("sqlite:").unwrap_or(url);
             let options = SqliteConnectOptions::new()
@@ -357,9 +345,7 @@ impl Db {
     pub async fn aside(&self) -> Result<Self> {
         Ok(match self {
             Self::Sqlite { .. } => self.clone(),
-            Self::Postgres(pool) => {
-                Self::Postgres(PgPoolOptions::new().max_connections(1).connect_with((*pool.connect_options()).clone()).await?)
-            }
+            Self::Postgres(pool) => Self::Postgres(server::beside(pool).await?),
         })
     }
 

@@ -156,7 +156,7 @@ async fn a_batch_is_looked_up_in_a_table_that_the_server_never_counted() {
         ("leads.rs: RECORDS", "'c', 'Lead', '[[\"7\"]]'"),
         ("dirty.rs: CLAIM", "'c', 'Lead', 1, 'lease', 5, 200"),
         ("dirty.rs: CLAIMED", "'c', 'Lead', 5, 'lease'"),
-        ("deliveries.rs: CLAIM", "'[[\"7\", 1, 0]]', 'out', 'lease', 5, 1"),
+        ("deliveries.rs: CLAIM", "'[[\"7\", 1, 0, null, null, null]]', 'out', 'lease', 5, 1"),
         ("deliveries.rs: INTEND", "'[[\"7\", 1, null, null]]', 'out', 1"),
         ("deliveries.rs: DONE", "'out', '[[\"7\", 1]]', 'lease', 1"),
         ("deliveries.rs: LATER", "'out', '[[\"7\", 1, 0, null, 1]]', 'lease', 1"),

@@ -412,9 +412,11 @@ pub async fn claim_out(db: &Db, connection: &str, lease: &str, now: Millis, unti
     let mut tries = db.tries();
     loop {
         let mut tx = tries.begin().await.unwrap();
-        let claimed = deliveries::claim(&mut tx, connection, "out", lease, (now, until), &lanes, limit).await;
-        if let Some(claimed) = tries.end(tx, claimed).await.unwrap() {
-            return claimed;
+        let picked = deliveries::pick(&mut tx, connection, "out", now, &lanes, limit).await.unwrap();
+        let claims: Vec<_> = picked.iter().map(|d| (d, None)).collect();
+        let claimed = deliveries::claim(&mut tx, "out", lease, (now, until), &claims).await;
+        if tries.end(tx, claimed).await.unwrap().is_some() {
+            return picked;
         }
     }
 }
