@@ -270,6 +270,14 @@ impl House {
         Daemon { child, address, carrier: self.carrier.clone(), clock: self.clock.clone() }
     }
 
+    /// What a command prints as JSON.
+    pub fn says(&self, command: &[&str]) -> Value {
+        let mut leadshare = Command::new(env!("CARGO_BIN_EXE_leadshare"));
+        let told = leadshare.arg("--config").arg(self.stage().config_path()).args(command).arg("--json").output().unwrap();
+        assert!(told.status.success(), "{command:?}: {}", String::from_utf8_lossy(&told.stderr));
+        serde_json::from_slice(&told.stdout).unwrap()
+    }
+
     /// Whether a daemon answers there that it is ready.
     pub async fn ready(&self, address: SocketAddr) -> bool {
         self.get(address, "/readyz").await == Some(200)

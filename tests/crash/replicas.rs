@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use leadshare::clock::{Millis, SECOND};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::carrier::REFUSED;
@@ -164,4 +165,16 @@ async fn a_rolling_restart_leaves_no_gap() {
         house.carrier.answers()
     );
     assert_eq!(house.carrier.answers().get(&REFUSED), None, "webhooks went to a closed door");
+    let end = house.clock.now() + MEND;
+    while !all_owned(&house.says(&["jobs", "list"]), 3, 4) {
+        assert!(house.clock.now() < end, "{}", house.says(&["jobs", "list"]));
+        house.clock.sleep(SECOND).await;
+    }
+}
+
+/// Whether a list of jobs shows so many replicas, and so many connections, each of them owned by one that lives and stays.
+fn all_owned(list: &Value, replicas: usize, connections: usize) -> bool {
+    let (live, owned) = (list["replicas"].as_array().unwrap(), list["connections"].as_array().unwrap());
+    let lives = |owner: &Value| live.iter().any(|replica| replica["id"] == *owner && replica["leaving"] == false);
+    live.len() == replicas && owned.len() == connections && owned.iter().all(|connection| lives(&connection["owner"]))
 }

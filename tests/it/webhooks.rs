@@ -3,6 +3,8 @@
 use leadshare_connectors::sdk::{Method, OutgoingWebhook, RawRequest, signature};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::support::world::{Engine, PLAIN, World, text};
 use leadshare::clock::MINUTE;
@@ -183,4 +185,24 @@ async fn outbound_messages_need_their_secret_address_and_organisation() {
         assert!(answer.status == 200 && String::from_utf8_lossy(&answer.body).contains("<Ack>true</Ack>"));
         assert_eq!(world.hints().await, 1);
     }
+}
+
+// Breaks when somebody who sends a body for ever is waited for, or keeps others out meanwhile.
+#[tokio::test]
+async fn a_body_that_does_not_come_is_given_up() {
+    let (world, email, hook) = told(Engine::Sqlite).await;
+    let begin = format!("POST /hooks/hubspot HTTP/1.1\r\nhost: {}\r\ncontent-length: 1000\r\n\r\n[", world.stage.web);
+    let mut slow = Vec::new();
+    // More than may be worked on at a time.
+    for _ in 0..300 {
+        let mut socket = TcpStream::connect(world.stage.web).await.unwrap();
+        socket.write_all(begin.as_bytes()).await.unwrap();
+        slow.push(socket);
+    }
+    assert_eq!(send(&world, &hook).await, 200);
+    world.settle().await;
+    assert_eq!(world.share(&email).await.status, "delivered");
+    let mut answer = [0; 12];
+    slow[0].read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 408");
 }
