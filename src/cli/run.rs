@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis, SECOND};
 use crate::config::{Config, Period};
 use crate::context::Context;
 use crate::errors::{Error, Result, Severity};
@@ -77,14 +77,16 @@ pub async fn run(config: Config, path: &Path, on: &Handle) -> Result<bool> {
     };
     tracing::info!("stopping: turns under way are ended first");
     stopping.cancel();
+    service::stopping();
     stop.cancel();
     let drained = tokio::time::timeout(std::time::Duration::from_millis(daemon::DRAIN as u64), async {
         // What is heard while turns end is kept, and worked on by others or after the next start.
-        for (task, then) in [(work, &closing), (web, &stop)] {
-            if !task.is_finished() {
-                let _ = task.await;
-            }
-            then.cancel();
+        if !work.is_finished() {
+            let _ = tokio::time::timeout(std::time::Duration::from_millis((daemon::DRAIN - LAST_ANSWERS) as u64), work).await;
+        }
+        closing.cancel();
+        if !web.is_finished() {
+            let _ = web.await;
         }
         let _ = reloads.await;
         let _ = disk.await;
@@ -129,6 +131,9 @@ fn serve(
         served.await.map_err(|e| Error::System(format!("the web stopped: {e}")))
     })
 }
+
+/// So much of the time for draining is kept for requests under way.
+const LAST_ANSWERS: Millis = 10 * SECOND;
 
 /// So often what was read of the rules for a decision is forgotten again: what is in use is read once more.
 const REST: std::time::Duration = std::time::Duration::from_hours(1);

@@ -183,7 +183,12 @@ async fn claim(
     first: Option<(&Rules, &Mapping)>,
 ) -> Result<(Vec<Delivery>, Vec<Prepared>, Millis)> {
     // Asked aside first: mostly nothing is due, and then nobody has to wait for the writer.
-    let lanes = deliveries::lanes(&ctx.db, line.name(), way.word(), now).await?;
+    let mut lanes = deliveries::lanes(&ctx.db, line.name(), way.word(), now).await?;
+    if lanes.first().is_some_and(|(first,)| *first < 0) {
+        ctx.queues.ripen(&ctx.db, line.name(), way.word(), now).await?;
+        lanes = deliveries::lanes(&ctx.db, line.name(), way.word(), now).await?;
+        lanes.retain(|(lane,)| *lane >= 0);
+    }
     if lanes.is_empty() {
         return Ok((Vec::new(), Vec::new(), now));
     }
@@ -210,7 +215,7 @@ async fn claim_on(
     limit: usize,
     first: Option<(&Rules, &Mapping)>,
 ) -> Result<(Vec<Delivery>, Vec<Prepared>, Millis)> {
-    let picked = deliveries::pick(tx, line.name(), way.word(), now, lanes, limit).await?;
+    let picked = deliveries::pick(tx, line.name(), way.word(), lanes, limit).await?;
     let (rest, ready, judged) = match first {
         Some((rules, mapping)) => first::ready(tx, ctx, rules, mapping, picked).await?,
         None => (picked, Vec::new(), now),

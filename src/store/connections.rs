@@ -83,7 +83,7 @@ const CONNECTED: &str = "UPDATE connections SET state = 'connected', state_reaso
   WHERE name = $1";
 
 // What could not be sent for want of a grant; other waits stand.
-const DELIVER_NOW: &str = "UPDATE deliveries SET due = $2 WHERE connection = $1 AND way IN ('out', 'back') AND lane IN (0, 1, 2, 3)
+const DELIVER_NOW: &str = "UPDATE deliveries SET due = $2 WHERE connection = $1 AND way IN ('out', 'back') AND place IS NULL
   AND due > $2 AND state = 'open' AND wanted_version > done_version AND lease IS NULL AND last_error = 'needs_person'";
 const POLL_NOW: &str = "UPDATE cursors SET next_poll_at = $2 WHERE connection = $1 AND next_poll_at > $2";
 

@@ -53,6 +53,11 @@ pub struct Delivery {
     pub fields: Vec<String>,
 }
 
+impl Lane {
+    /// All of them, the most urgent first.
+    pub const ALL: [Self; 4] = [Self::Protect, Self::NewLeads, Self::Status, Self::Backfill];
+}
+
 impl Delivery {
     /// Whether it protects people: a withdrawal, an erasure, a recall.
     pub fn protects(&self) -> bool {
@@ -60,15 +65,15 @@ impl Delivery {
     }
 }
 
-const WANT: &str = "INSERT INTO deliveries (share, way, connection, object, lane, state, wanted_version, done_version, wanted_at, due, attempts, claims, lease_until)
-  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, CAST(value ->> 4 AS BIGINT), 'open', 1, 0, $2, CAST(value ->> 5 AS BIGINT), 0, 0, 0
+const WANT: &str = "INSERT INTO deliveries (share, way, connection, object, lane, state, wanted_version, done_version, wanted_at, due, place, attempts, claims, lease_until)
+  SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, CAST(value ->> 4 AS BIGINT), 'open', 1, 0, $2, $2, CAST(value ->> 5 AS BIGINT), 0, 0, 0
   FROM json_each(CAST($1 AS TEXT)) WHERE true
   ON CONFLICT (share, way) DO UPDATE SET wanted_version = deliveries.wanted_version + 1, wanted_at = excluded.wanted_at,
     lane = CASE WHEN deliveries.wanted_version > deliveries.done_version AND deliveries.lane < excluded.lane THEN deliveries.lane ELSE excluded.lane END,
     state = 'open', attempts = 0, claims = CASE WHEN deliveries.state = 'failed' THEN 0 ELSE deliveries.claims END,
-    due = CASE WHEN deliveries.lease_until > $2 THEN deliveries.due
-      WHEN deliveries.state = 'open' AND deliveries.wanted_version > deliveries.done_version AND deliveries.due < excluded.due THEN deliveries.due
-      ELSE excluded.due END
+    due = CASE WHEN deliveries.lease_until > $2 THEN deliveries.due ELSE $2 END,
+    place = CASE WHEN deliveries.lease_until > $2 THEN NULL WHEN deliveries.lane <= excluded.lane THEN COALESCE(deliveries.place, excluded.place)
+      ELSE excluded.place END
   WHERE deliveries.state IN ('open', 'failed')";
 
 /// Wants deliveries, or a newer version of those that are there; what failed is tried again with it, and what is
@@ -77,8 +82,8 @@ pub async fn want(tx: &mut Tx, rows: &Value, now: Millis) -> Result<()> {
     tx.put(WANT, args![rows, now]).await
 }
 
-const NEXT: &str = "SELECT value ->> 0, value ->> 1, CAST(value ->> 2 AS BIGINT), (SELECT MIN(due) FROM deliveries
-    WHERE connection = value ->> 0 AND way = value ->> 1 AND lane = CAST(value ->> 2 AS BIGINT) AND state = 'open' AND wanted_version > done_version)
+const NEXT: &str = "SELECT value ->> 0, value ->> 1, CAST(value ->> 2 AS BIGINT), (SELECT MIN(place) FROM deliveries
+    WHERE connection = value ->> 0 AND way = value ->> 1 AND lane = CAST(value ->> 2 AS BIGINT) AND place IS NOT NULL)
   FROM json_each(CAST($1 AS TEXT))";
 
 /// The place of what is next on these connections, ways and lanes (`[[connection, way, lane], …]`), where something waits.
@@ -87,20 +92,45 @@ pub async fn next(tx: &mut Tx, queues: &Value) -> Result<BTreeMap<(String, Strin
     Ok(rows.into_iter().filter_map(|(connection, way, lane, place)| Some(((connection, way, lane), place?))).collect())
 }
 
-const LANES: &str = "SELECT CAST(lanes.lane AS BIGINT) FROM (SELECT 0 AS lane UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS lanes
-  WHERE EXISTS (SELECT 1 FROM deliveries WHERE connection = $1 AND way = $2 AND lane = lanes.lane AND state = 'open' AND wanted_version > done_version
-    AND due <= $3) ORDER BY lanes.lane";
+const RIPE: &str = "SELECT share, object, lane, COALESCE((SELECT CASE WHEN $2 = 'out' THEN shares.source ELSE shares.recipient END
+    FROM shares WHERE shares.id = deliveries.share), '') FROM deliveries
+  WHERE connection = $1 AND way = $2 AND place IS NULL AND due <= $3 AND state = 'open' AND wanted_version > done_version
+  ORDER BY due LIMIT 500 {skip_locked}";
+const RIPEN: &str = "UPDATE deliveries SET place = CAST(item.value ->> 1 AS BIGINT)
+  FROM json_each(CAST($1 AS TEXT)) AS item WHERE deliveries.way = $2 AND deliveries.share = item.value ->> 0 {only deliveries.share $1}
+    AND deliveries.place IS NULL AND state = 'open' AND wanted_version - done_version > 0 AND due <= $3";
+
+/// What has waited until it was due: share, object, lane, and the partner whose it is.
+pub type Ripe = (String, String, i64, String);
+
+/// What has waited on a connection until it was due, five hundred at most.
+pub async fn ripe(tx: &mut Tx, connection: &str, way: &str, now: Millis) -> Result<Vec<Ripe>> {
+    tx.rows(RIPE, args![connection, way, now]).await
+}
+
+/// Gives places in their queues to what is due (`[[share, place], …]`).
+pub async fn ripen(tx: &mut Tx, way: &str, rows: &Value, now: Millis) -> Result<()> {
+    tx.put(RIPEN, args![rows, way, now]).await
+}
+
+// The first of them stands for what has waited until it was due.
+const LANES: &str =
+    "SELECT CAST(lanes.lane AS BIGINT) FROM (SELECT 0 AS lane UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3) AS lanes
+  WHERE EXISTS (SELECT 1 FROM deliveries WHERE connection = $1 AND way = $2 AND lane = lanes.lane AND place IS NOT NULL)
+  UNION ALL SELECT CAST(-1 AS BIGINT) WHERE EXISTS (SELECT 1 FROM deliveries
+    WHERE connection = $1 AND way = $2 AND place IS NULL AND due <= $3 AND state = 'open' AND wanted_version > done_version)
+  ORDER BY 1";
 const PICK: &str = "SELECT share, wanted_version, done_version, attempts, claims, lane, intent, sent_at, creates, body, fields,
     (SELECT shares.person FROM shares WHERE shares.id = deliveries.share) FROM deliveries
-  WHERE connection = $1 AND way = $2 AND lane = $4 AND state = 'open' AND wanted_version > done_version AND due <= $3 AND lease_until <= $3
-  ORDER BY due LIMIT $5 {skip_locked}";
-// Said otherwise than the index of what is due says it (`wanted_version > done_version`): the server would read that from end to end.
-const CLAIM: &str = "UPDATE deliveries SET lease = $3, lease_until = $4, due = $4, claims = claims + 1,
+  WHERE connection = $1 AND way = $2 AND lane = $3 AND place IS NOT NULL
+  ORDER BY place LIMIT $4 {skip_locked}";
+// Said otherwise than the index of places says it (`place IS NOT NULL`): the server would read that from end to end.
+const CLAIM: &str = "UPDATE deliveries SET lease = $3, lease_until = $4, due = $4, place = NULL, claims = claims + 1,
     intent = CASE WHEN item.value ->> 3 IS NULL THEN intent ELSE 'sent' END, sent_at = CASE WHEN item.value ->> 3 IS NULL THEN sent_at ELSE $5 END,
     creates = COALESCE(CAST(item.value ->> 3 AS BIGINT), creates), body = COALESCE(item.value ->> 4, body), fields = COALESCE(item.value ->> 5, fields)
   FROM json_each(CAST($1 AS TEXT)) AS item WHERE deliveries.way = $2 AND deliveries.share = item.value ->> 0 {only deliveries.share $1}
     AND wanted_version = CAST(item.value ->> 1 AS BIGINT) AND COALESCE(sent_at, 0) = CAST(item.value ->> 2 AS BIGINT)
-    AND state = 'open' AND wanted_version - done_version > 0 AND due <= $5 AND lease_until <= $5";
+    AND COALESCE(place, -1) >= 0";
 
 type Picked = (String, i64, i64, i64, i64, i64, Option<String>, Option<Millis>, i64, Option<String>, Option<String>, Option<String>);
 fn delivery(way: &str, row: Picked) -> Delivery {
@@ -122,13 +152,14 @@ fn delivery(way: &str, row: Picked) -> Delivery {
     }
 }
 
-/// The lanes of a connection in which something is due, most urgent first.
+/// The lanes of a connection in which something may be claimed, most urgent first; before them -1 when something has waited until
+/// it was due, and has no place yet.
 pub async fn lanes(db: &Db, connection: &str, way: &str, now: Millis) -> Result<Vec<(i64,)>> {
     db.rows(LANES, args![connection, way, now]).await
 }
 
-/// Due deliveries of these lanes of a connection, by share, as they are when they have been claimed.
-pub async fn pick(tx: &mut Tx, connection: &str, way: &str, now: Millis, lanes: &[(i64,)], limit: usize) -> Result<Vec<Delivery>> {
+/// What is next in these lanes of a connection, by share, as it is when it has been claimed.
+pub async fn pick(tx: &mut Tx, connection: &str, way: &str, lanes: &[(i64,)], limit: usize) -> Result<Vec<Delivery>> {
     let mut picked = Vec::<Delivery>::new();
     // Lane by lane, so that the index answers in order however much waits.
     for (lane,) in lanes {
@@ -136,7 +167,7 @@ pub async fn pick(tx: &mut Tx, connection: &str, way: &str, now: Millis, lanes: 
         // What protects people goes alone: it is sent on terms of its own.
         if left > 0 && !picked.first().is_some_and(Delivery::protects) {
             // More may come to wait meanwhile; whether these still do, the claim itself asks.
-            let rows = tx.glance::<Picked>(PICK, args![connection, way, now, *lane, left]).await?;
+            let rows = tx.glance::<Picked>(PICK, args![connection, way, *lane, left]).await?;
             picked.extend(rows.into_iter().map(|row| delivery(way, row)));
         }
     }
@@ -240,6 +271,7 @@ pub async fn later(tx: &mut Tx, way: &str, lease: &str, rows: &Value, now: Milli
 
 const END: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, claims = 0, last_error = item.value ->> 2,
     state = CASE WHEN wanted_version > CAST(item.value ->> 3 AS BIGINT) THEN state ELSE item.value ->> 1 END,
+    place = CASE WHEN wanted_version > CAST(item.value ->> 3 AS BIGINT) THEN place ELSE NULL END,
     due = CASE WHEN wanted_version > CAST(item.value ->> 3 AS BIGINT) THEN $3 ELSE due END
   FROM json_each(CAST($2 AS TEXT)) AS item WHERE deliveries.way = $1 AND deliveries.share = item.value ->> 0 {only deliveries.share $2}";
 
@@ -261,8 +293,7 @@ pub async fn add_attempts(tx: &mut Tx, way: &str, rows: &Value) -> Result<()> {
 
 /// A delivery that waits or failed: share, way, connection, state, due, failed tries, last error.
 pub type Unfinished = (String, String, String, String, i64, i64, Option<String>);
-// A place in the queue is no time: what waits for its turn is due since it was wanted.
-const UNFINISHED: &str = "SELECT share, way, connection, state, CAST(CASE WHEN due < wanted_at THEN wanted_at ELSE due END AS BIGINT), attempts, last_error FROM deliveries
+const UNFINISHED: &str = "SELECT share, way, connection, state, due, attempts, last_error FROM deliveries
   WHERE state = 'failed' OR (state = 'open' AND wanted_version > done_version) ORDER BY state, due, share LIMIT 500";
 
 /// Deliveries that failed or wait, five hundred at most.
@@ -279,7 +310,7 @@ pub async fn retry(tx: &mut Tx, share: &str, now: Millis) -> Result<Vec<String>>
     Ok(tx.rows::<(String,)>(RETRY, args![share, now]).await?.into_iter().map(|(share,)| share).collect())
 }
 
-const OPEN: &str = "SELECT connection, way, COUNT(*), CAST(MIN(CASE WHEN due < wanted_at THEN wanted_at ELSE due END) AS BIGINT) FROM deliveries WHERE state = 'open' AND wanted_version > done_version GROUP BY connection, way";
+const OPEN: &str = "SELECT connection, way, COUNT(*), CAST(MIN(due) AS BIGINT) FROM deliveries WHERE state = 'open' AND wanted_version > done_version GROUP BY connection, way";
 
 /// What is left to deliver: connection, way, how many, when the first is due.
 pub async fn open(db: &Db) -> Result<Vec<(String, String, i64, i64)>> {

@@ -12,15 +12,21 @@ use crate::errors::Result;
 // From one connection to the next by the index: a plain GROUP BY would read every row that waits.
 const CONNECTIONS: &str = "WITH RECURSIVE hinted (connection) AS (SELECT MIN(connection) FROM dirty
     UNION ALL SELECT (SELECT MIN(dirty.connection) FROM dirty WHERE dirty.connection > hinted.connection) FROM hinted WHERE hinted.connection IS NOT NULL),
+  ready (connection) AS (
+    SELECT MIN(connection) FROM deliveries WHERE place IS NOT NULL
+    UNION ALL SELECT (SELECT MIN(deliveries.connection) FROM deliveries WHERE deliveries.connection > ready.connection
+      AND deliveries.place IS NOT NULL) FROM ready WHERE ready.connection IS NOT NULL),
   waits (connection) AS (
-    SELECT MIN(connection) FROM deliveries WHERE state = 'open' AND wanted_version > done_version
+    SELECT MIN(connection) FROM deliveries WHERE place IS NULL AND state = 'open' AND wanted_version > done_version
     UNION ALL SELECT (SELECT MIN(deliveries.connection) FROM deliveries WHERE deliveries.connection > waits.connection
-      AND deliveries.state = 'open' AND deliveries.wanted_version > deliveries.done_version) FROM waits WHERE waits.connection IS NOT NULL)
+      AND deliveries.place IS NULL AND deliveries.state = 'open' AND deliveries.wanted_version > deliveries.done_version)
+      FROM waits WHERE waits.connection IS NOT NULL)
   SELECT connection FROM hinted WHERE connection IS NOT NULL
     AND EXISTS (SELECT 1 FROM dirty WHERE dirty.connection = hinted.connection AND dirty.due <= $1)
+  UNION SELECT connection FROM ready WHERE connection IS NOT NULL
   UNION SELECT connection FROM waits WHERE connection IS NOT NULL
-    AND EXISTS (SELECT 1 FROM deliveries WHERE deliveries.connection = waits.connection AND deliveries.way IN ('out', 'back') AND deliveries.lane IN (0, 1, 2, 3)
-      AND deliveries.due <= $1 AND deliveries.state = 'open' AND deliveries.wanted_version > deliveries.done_version)
+    AND EXISTS (SELECT 1 FROM deliveries WHERE deliveries.connection = waits.connection AND deliveries.way IN ('out', 'back')
+      AND deliveries.place IS NULL AND deliveries.due <= $1 AND deliveries.state = 'open' AND deliveries.wanted_version > deliveries.done_version)
   UNION SELECT cursors.connection FROM cursors JOIN connections ON connections.name = cursors.connection
     WHERE cursors.next_poll_at <= $1 AND cursors.object NOT LIKE 'follow %' AND connections.state = 'connected'
   UNION SELECT connection FROM sweeps WHERE due <= $1";
@@ -50,10 +56,12 @@ pub struct Due {
 
 const AT_WORK: &str = "SELECT name, partner, connector, state, state_reason, base_url, external_id, scopes, share_from, clock_offset,
     CAST(CASE WHEN EXISTS (SELECT 1 FROM dirty WHERE connection = $1 AND due <= $2) THEN 1 ELSE 0 END AS BIGINT),
-    CAST(CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE connection = $1 AND way = 'out' AND lane IN (0, 1, 2, 3) AND due <= $2
-      AND state = 'open' AND wanted_version > done_version) THEN 1 ELSE 0 END AS BIGINT),
-    CAST(CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE connection = $1 AND way = 'back' AND lane IN (0, 1, 2, 3) AND due <= $2
-      AND state = 'open' AND wanted_version > done_version) THEN 1 ELSE 0 END AS BIGINT),
+    CAST(CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE connection = $1 AND way = 'out' AND place IS NOT NULL)
+      OR EXISTS (SELECT 1 FROM deliveries WHERE connection = $1 AND way = 'out' AND place IS NULL AND due <= $2
+        AND state = 'open' AND wanted_version > done_version) THEN 1 ELSE 0 END AS BIGINT),
+    CAST(CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE connection = $1 AND way = 'back' AND place IS NOT NULL)
+      OR EXISTS (SELECT 1 FROM deliveries WHERE connection = $1 AND way = 'back' AND place IS NULL AND due <= $2
+        AND state = 'open' AND wanted_version > done_version) THEN 1 ELSE 0 END AS BIGINT),
     CAST(CASE WHEN EXISTS (SELECT 1 FROM sweeps WHERE connection = $1 AND due <= $2) THEN 1 ELSE 0 END AS BIGINT),
     CAST(CASE WHEN EXISTS (SELECT 1 FROM waiting WHERE connection = $1 AND look_at IS NOT NULL) THEN 1 ELSE 0 END AS BIGINT)
   FROM connections WHERE name = $1 AND state = 'connected' AND NOT EXISTS (SELECT 1 FROM settings WHERE name = 'stopped')";

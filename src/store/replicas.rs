@@ -72,7 +72,7 @@ const TAKE: &str = "UPDATE connections SET owner = $2, epoch = item.value ->> 2 
 // What a dead worker had claimed is due at once, or ever later once its claims (deaths, and reads that failed) say that it may be
 // what the worker died of (1, 8, 27, 64, 125 s): whoever is killed a few times in a minute is not taken for one whom some record
 // kills each time.
-const FREE_DELIVERIES: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0,
+const FREE_DELIVERIES: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, place = NULL,
     due = $2 + CASE WHEN claims > 2 THEN 1000 * (claims - 2) * (claims - 2) * (claims - 2) ELSE 0 END
   WHERE state = 'open' AND wanted_version > done_version AND lease IS NOT NULL
     AND connection IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";

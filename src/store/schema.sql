@@ -286,7 +286,8 @@ CREATE INDEX claims_share ON claims (share);
 
 -- One row per share and way: out (to the recipient) and back (status to the sharer). The body is
 -- computed at the moment of sending; open means wanted_version > done_version. The intent is committed
--- before a write is sent, and stays (in doubt) until its outcome is known.
+-- before a write is sent, and stays (in doubt) until its outcome is known. What may be claimed has a place in its queue;
+-- without one it is claimed, waits until it is due, or is not open.
 CREATE TABLE deliveries (
   share          TEXT NOT NULL,
   way            TEXT NOT NULL CHECK (way IN ('out', 'back')),
@@ -298,6 +299,7 @@ CREATE TABLE deliveries (
   done_version   {int} NOT NULL CHECK (done_version <= wanted_version),
   wanted_at      {int} NOT NULL,
   due            {int} NOT NULL,
+  place          {int} CHECK (place IS NULL OR state = 'open'),
   attempts       {int} NOT NULL,
   claims         {int} NOT NULL,
   lease_until    {int} NOT NULL,
@@ -310,7 +312,8 @@ CREATE TABLE deliveries (
   fields         TEXT,
   PRIMARY KEY (share, way)
 ) {keyed};
-CREATE INDEX deliveries_due ON deliveries (connection, way, lane, due) WHERE state = 'open' AND wanted_version > done_version;
+CREATE INDEX deliveries_ready ON deliveries (connection, way, lane, place) WHERE place IS NOT NULL;
+CREATE INDEX deliveries_due ON deliveries (connection, way, due) WHERE place IS NULL AND state = 'open' AND wanted_version > done_version;
 CREATE INDEX deliveries_intents ON deliveries (connection) WHERE intent IS NOT NULL;
 
 -- One person on one connection is one record there, under one marker that is never recomputed.

@@ -181,7 +181,7 @@ fn walks(plan: &[String]) -> bool {
     };
     let scans = plan.iter().filter(own).any(|step| {
         step.starts_with("SCAN")
-            && !["SCAN waits", "SCAN hinted", "SCAN CONSTANT", "SCAN (", "SCAN near", "SCAN item", "SCAN picked"]
+            && !["SCAN waits", "SCAN ready", "SCAN hinted", "SCAN CONSTANT", "SCAN (", "SCAN near", "SCAN item", "SCAN picked"]
                 .iter()
                 .any(|fine| step.starts_with(fine))
     });

@@ -17,6 +17,7 @@ use leadshare::demo::visitor;
 use leadshare::http::Transport;
 use leadshare::http::egress::Egress;
 use leadshare::ledger::Signer;
+use leadshare::queues::Queues;
 use leadshare::store::deliveries::Delivery;
 use leadshare::store::shares::{self, Share};
 use leadshare::store::{Db, connections, deliveries, dirty, leads, views};
@@ -408,11 +409,12 @@ impl World {
 
 /// Claims what is to go out, as a worker does.
 pub async fn claim_out(db: &Db, connection: &str, lease: &str, now: Millis, until: Millis, limit: usize) -> Vec<Delivery> {
+    Queues::default().ripen(db, connection, "out", now).await.unwrap();
     let lanes = deliveries::lanes(db, connection, "out", now).await.unwrap();
     let mut tries = db.tries();
     loop {
         let mut tx = tries.begin().await.unwrap();
-        let picked = deliveries::pick(&mut tx, connection, "out", now, &lanes, limit).await.unwrap();
+        let picked = deliveries::pick(&mut tx, connection, "out", &lanes, limit).await.unwrap();
         let claims: Vec<_> = picked.iter().map(|d| (d, None)).collect();
         let claimed = deliveries::claim(&mut tx, "out", lease, (now, until), &claims).await;
         if tries.end(tx, claimed).await.unwrap().is_some() {
