@@ -63,15 +63,15 @@ impl Queues {
         deliveries::want(tx, &rows.collect(), now).await
     }
 
-    /// Gives places to what has waited on a connection until it was due.
+    /// Gives places to what has waited on a connection until it was due; answers whether there was anything.
     ///
     /// # Errors
     /// The store's.
-    pub async fn ripen(&self, db: &Db, connection: &str, way: &'static str, now: Millis) -> Result<()> {
+    pub async fn ripen(&self, db: &Db, connection: &str, way: &'static str, now: Millis) -> Result<bool> {
         let mut tx = db.begin().await?;
         let lane = |number| Lane::ALL.into_iter().find(|lane| *lane as i64 == number).unwrap_or(Lane::Backfill);
         let ripe = deliveries::ripe(&mut tx, connection, way, now).await?.into_iter();
-        let mut wants: Vec<Want> = ripe
+        let wants: Vec<Want> = ripe
             .map(|(share, object, number, partner)| Want {
                 connection: connection.to_owned(),
                 way,
@@ -81,11 +81,11 @@ impl Queues {
                 object,
             })
             .collect();
-        wants.sort();
         let places = self.places(&mut tx, &wants, now).await?;
         let rows = wants.iter().zip(places).map(|(want, place)| json!([want.share, place]));
         deliveries::ripen(&mut tx, way, &rows.collect(), now).await?;
-        tx.commit().await
+        tx.commit().await?;
+        Ok(!wants.is_empty())
     }
 
     async fn places(&self, tx: &mut Tx, wants: &[Want], now: Millis) -> Result<Vec<i64>> {

@@ -81,17 +81,17 @@ pub async fn run(config: Config, path: &Path, on: &Handle) -> Result<bool> {
     stop.cancel();
     let drained = tokio::time::timeout(std::time::Duration::from_millis(daemon::DRAIN as u64), async {
         // What is heard while turns end is kept, and worked on by others or after the next start.
-        if !work.is_finished() {
-            let _ = tokio::time::timeout(std::time::Duration::from_millis((daemon::DRAIN - LAST_ANSWERS) as u64), work).await;
-        }
+        let most = std::time::Duration::from_millis((daemon::DRAIN - LAST_ANSWERS) as u64);
+        let ended = work.is_finished() || tokio::time::timeout(most, work).await.is_ok();
         closing.cancel();
         if !web.is_finished() {
             let _ = web.await;
         }
         let _ = reloads.await;
         let _ = disk.await;
+        ended
     });
-    if drained.await.is_err() {
+    if !drained.await.unwrap_or(false) {
         tracing::warn!("not everything ended in time; what is left is taken up again after its lease");
     }
     ctx.db.close().await;

@@ -184,11 +184,11 @@ async fn claim(
 ) -> Result<(Vec<Delivery>, Vec<Prepared>, Millis)> {
     // Asked aside first: mostly nothing is due, and then nobody has to wait for the writer.
     let mut lanes = deliveries::lanes(&ctx.db, line.name(), way.word(), now).await?;
-    if lanes.first().is_some_and(|(first,)| *first < 0) {
-        ctx.queues.ripen(&ctx.db, line.name(), way.word(), now).await?;
+    // All of it, for the last may be the most urgent.
+    while lanes.first().is_some_and(|(first,)| *first < 0) && ctx.queues.ripen(&ctx.db, line.name(), way.word(), now).await? {
         lanes = deliveries::lanes(&ctx.db, line.name(), way.word(), now).await?;
-        lanes.retain(|(lane,)| *lane >= 0);
     }
+    lanes.retain(|(lane,)| *lane >= 0);
     if lanes.is_empty() {
         return Ok((Vec::new(), Vec::new(), now));
     }

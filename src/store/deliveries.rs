@@ -72,8 +72,9 @@ const WANT: &str = "INSERT INTO deliveries (share, way, connection, object, lane
     lane = CASE WHEN deliveries.wanted_version > deliveries.done_version AND deliveries.lane < excluded.lane THEN deliveries.lane ELSE excluded.lane END,
     state = 'open', attempts = 0, claims = CASE WHEN deliveries.state = 'failed' THEN 0 ELSE deliveries.claims END,
     due = CASE WHEN deliveries.lease_until > $2 THEN deliveries.due ELSE $2 END,
-    place = CASE WHEN deliveries.lease_until > $2 THEN NULL WHEN deliveries.lane <= excluded.lane THEN COALESCE(deliveries.place, excluded.place)
-      ELSE excluded.place END
+    place = CASE WHEN deliveries.lease_until > $2 THEN NULL
+      WHEN deliveries.wanted_version > deliveries.done_version AND deliveries.lane < excluded.lane THEN deliveries.place
+      WHEN deliveries.lane = excluded.lane THEN COALESCE(deliveries.place, excluded.place) ELSE excluded.place END
   WHERE deliveries.state IN ('open', 'failed')";
 
 /// Wants deliveries, or a newer version of those that are there; what failed is tried again with it, and what is
@@ -95,7 +96,7 @@ pub async fn next(tx: &mut Tx, queues: &Value) -> Result<BTreeMap<(String, Strin
 const RIPE: &str = "SELECT share, object, lane, COALESCE((SELECT CASE WHEN $2 = 'out' THEN shares.source ELSE shares.recipient END
     FROM shares WHERE shares.id = deliveries.share), '') FROM deliveries
   WHERE connection = $1 AND way = $2 AND place IS NULL AND due <= $3 AND state = 'open' AND wanted_version > done_version
-  ORDER BY due LIMIT 500 {skip_locked}";
+  ORDER BY due, share LIMIT 500 {skip_locked}";
 const RIPEN: &str = "UPDATE deliveries SET place = CAST(item.value ->> 1 AS BIGINT)
   FROM json_each(CAST($1 AS TEXT)) AS item WHERE deliveries.way = $2 AND deliveries.share = item.value ->> 0 {only deliveries.share $1}
     AND deliveries.place IS NULL AND state = 'open' AND wanted_version - done_version > 0 AND due <= $3";
@@ -250,7 +251,8 @@ pub async fn open_creates(db: &Db, connection: &str) -> Result<i64> {
 
 const DONE: &str =
     "UPDATE deliveries SET done_version = CAST(item.value ->> 1 AS BIGINT), lease = NULL, lease_until = 0, attempts = 0, claims = 0,
-    last_error = NULL, due = $4, intent = NULL, sent_at = NULL, creates = 0, body = NULL, fields = NULL
+    last_error = NULL, due = $4, place = CASE WHEN wanted_version > CAST(item.value ->> 1 AS BIGINT) THEN place ELSE NULL END,
+    intent = NULL, sent_at = NULL, creates = 0, body = NULL, fields = NULL
   FROM json_each(CAST($2 AS TEXT)) AS item WHERE deliveries.way = $1 AND deliveries.share = item.value ->> 0 {only deliveries.share $2} AND deliveries.lease = $3";
 
 /// Deliveries are done at a version (`[[share, version], …]`), and nothing of them is in doubt any more; a newer wish stays open.
@@ -261,6 +263,7 @@ pub async fn done(tx: &mut Tx, way: &str, lease: &str, rows: &Value, now: Millis
 // Work on a version that is wanted no longer says nothing of the one that is: that one is due now, however this one went.
 const LATER: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, claims = 0, last_error = item.value ->> 3,
     due = CASE WHEN wanted_version > CAST(item.value ->> 4 AS BIGINT) THEN $4 ELSE CAST(item.value ->> 1 AS BIGINT) END,
+    place = CASE WHEN wanted_version > CAST(item.value ->> 4 AS BIGINT) THEN place ELSE NULL END,
     attempts = CASE WHEN wanted_version > CAST(item.value ->> 4 AS BIGINT) THEN 0 ELSE CAST(item.value ->> 2 AS BIGINT) END
   FROM json_each(CAST($2 AS TEXT)) AS item WHERE deliveries.way = $1 AND deliveries.share = item.value ->> 0 {only deliveries.share $2} AND deliveries.lease = $3";
 
@@ -310,7 +313,11 @@ pub async fn retry(tx: &mut Tx, share: &str, now: Millis) -> Result<Vec<String>>
     Ok(tx.rows::<(String,)>(RETRY, args![share, now]).await?.into_iter().map(|(share,)| share).collect())
 }
 
-const OPEN: &str = "SELECT connection, way, COUNT(*), CAST(MIN(due) AS BIGINT) FROM deliveries WHERE state = 'open' AND wanted_version > done_version GROUP BY connection, way";
+const OPEN: &str = "SELECT connection, way, CAST(SUM(count) AS BIGINT), CAST(MIN(due) AS BIGINT) FROM (
+    SELECT connection, way, COUNT(*) AS count, MIN(due) AS due FROM deliveries WHERE place IS NOT NULL GROUP BY connection, way
+    UNION ALL SELECT connection, way, COUNT(*), MIN(due) FROM deliveries
+      WHERE place IS NULL AND state = 'open' AND wanted_version > done_version GROUP BY connection, way
+  ) AS parts GROUP BY connection, way ORDER BY connection, way";
 
 /// What is left to deliver: connection, way, how many, when the first is due.
 pub async fn open(db: &Db) -> Result<Vec<(String, String, i64, i64)>> {

@@ -72,10 +72,14 @@ const TAKE: &str = "UPDATE connections SET owner = $2, epoch = item.value ->> 2 
 // What a dead worker had claimed is due at once, or ever later once its claims (deaths, and reads that failed) say that it may be
 // what the worker died of (1, 8, 27, 64, 125 s): whoever is killed a few times in a minute is not taken for one whom some record
 // kills each time.
-const FREE_DELIVERIES: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, place = NULL,
+const FREE_DELIVERIES: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0,
     due = $2 + CASE WHEN claims > 2 THEN 1000 * (claims - 2) * (claims - 2) * (claims - 2) ELSE 0 END
-  WHERE state = 'open' AND wanted_version > done_version AND lease IS NOT NULL
+  WHERE place IS NULL AND state = 'open' AND wanted_version > done_version AND lease IS NOT NULL
     AND connection IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
+// Wanted anew when the lease had run out.
+const FREE_WANTED: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, place = NULL,
+    due = $2 + CASE WHEN claims > 2 THEN 1000 * (claims - 2) * (claims - 2) * (claims - 2) ELSE 0 END
+  WHERE place IS NOT NULL AND lease IS NOT NULL AND connection IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
 const FREE_HINTS: &str = "UPDATE dirty SET lease = NULL, lease_until = 0,
     due = $2 + CASE WHEN claims > 2 THEN 1000 * (claims - 2) * (claims - 2) * (claims - 2) ELSE 0 END
   WHERE lease IS NOT NULL AND connection IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
@@ -87,6 +91,7 @@ pub async fn take(db: &Db, me: &str, rows: &Value, now: Millis) -> Result<Vec<St
     let taken: Vec<String> = tx.rows::<(String,)>(TAKE, args![rows, me]).await?.into_iter().map(|(name,)| name).collect();
     let names = Value::from(taken.iter().map(|name| json!([name])).collect::<Vec<_>>());
     tx.put(FREE_DELIVERIES, args![&names, now]).await?;
+    tx.put(FREE_WANTED, args![&names, now]).await?;
     tx.put(FREE_HINTS, args![names, now]).await?;
     tx.commit().await?;
     Ok(taken)

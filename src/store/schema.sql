@@ -299,7 +299,7 @@ CREATE TABLE deliveries (
   done_version   {int} NOT NULL CHECK (done_version <= wanted_version),
   wanted_at      {int} NOT NULL,
   due            {int} NOT NULL,
-  place          {int} CHECK (place IS NULL OR state = 'open'),
+  place          {int} CHECK (place IS NULL OR (state = 'open' AND wanted_version > done_version)),
   attempts       {int} NOT NULL,
   claims         {int} NOT NULL,
   lease_until    {int} NOT NULL,

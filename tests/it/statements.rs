@@ -63,7 +63,10 @@ const MAY_SCAN: &[(&str, &str)] = &[
     ("connections.rs", "a row per connection, read at start and for pages; alerts that are open"),
     ("files.rs", "a row per file"),
     ("views.rs", "pages"),
-    ("replicas.rs", "a row per replica; connections are spread over them every few seconds"),
+    ("replicas.rs: ALL", "a row per replica; connections are spread over them every few seconds"),
+    ("replicas.rs: OWNERS", "the same"),
+    ("replicas.rs: BURY", "a row per replica"),
+    ("replicas.rs: RELEASE_ALL", "at the end"),
     ("deliveries.rs: UNFINISHED", "`jobs list`"),
     ("deliveries.rs: LANES", "four lanes, each by its partial index"),
     ("deliveries.rs: RETRY", "`jobs retry`"),
@@ -129,6 +132,20 @@ async fn no_statement_on_a_leads_way_reads_a_whole_table() {
         }
     }
     assert!(slow.is_empty(), "{}", slow.join("\n"));
+}
+
+// Breaks when counting what waits, every few seconds, reads everything that was ever delivered.
+#[tokio::test]
+async fn what_waits_is_counted_by_its_indexes() {
+    let dir = tempfile();
+    let sqlite = Db::open(&format!("sqlite:{}/open.db", dir.display())).await.unwrap();
+    let Db::Sqlite { read, .. } = &sqlite else { panic!("a file") };
+    let mut file = read.take().await.unwrap();
+    let (_, sql) = statements().into_iter().find(|(name, _)| name == "deliveries.rs: OPEN").unwrap();
+    let explain = format!("EXPLAIN QUERY PLAN {}", store::for_sqlite(sql));
+    let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(AssertSqlSafe(explain)).fetch_all(file.connection().unwrap()).await.unwrap();
+    let reads: Vec<&str> = plan.iter().map(|step| step.3.as_str()).filter(|step| step.contains(" deliveries")).collect();
+    assert!(reads.len() == 2 && reads.iter().all(|step| step.contains("USING INDEX deliveries_")), "{reads:?}");
 }
 
 // Breaks when PostgreSQL, which knows nothing of a table that has just grown, reads it whole for a batch: every batch did, until

@@ -182,11 +182,11 @@ impl World {
                 shares::move_to(&mut tx, &row, landed + 6 * MINUTE).await.expect("moved");
             }
             let sql = match plan.status {
-                "delivered" => "UPDATE deliveries SET done_version = 1 WHERE share = $1 AND way = 'out'",
+                "delivered" => "UPDATE deliveries SET done_version = 1, place = NULL WHERE share = $1 AND way = 'out'",
                 "returned" => {
-                    "UPDATE deliveries SET state = CASE WHEN way = 'out' THEN 'ended' ELSE 'failed' END, last_error = 'READ_ONLY_FIELD' WHERE share = $1"
+                    "UPDATE deliveries SET place = NULL, state = CASE WHEN way = 'out' THEN 'ended' ELSE 'failed' END, last_error = 'READ_ONLY_FIELD' WHERE share = $1"
                 }
-                _ => "UPDATE deliveries SET done_version = 1 WHERE share = $1",
+                _ => "UPDATE deliveries SET done_version = 1, place = NULL WHERE share = $1",
             };
             tx.exec(sql, args![&share]).await.expect("deliveries at their end");
         }
