@@ -270,7 +270,7 @@ impl Network {
             Ok::<_, Error>(())
         };
         match tokio::time::timeout(PATIENCE, all).await {
-            Ok(done) => done.unwrap_or_else(|error| self.inner().breaks(11, &error.to_string())),
+            Ok(done) => done.unwrap_or_else(|error| self.inner().breaks(11, error.to_string())),
             Err(_) => self.inner().breaks(11, "a transaction was open while a vendor was called"),
         }
     }

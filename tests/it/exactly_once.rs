@@ -318,10 +318,12 @@ async fn a_restored_database_doubles_nobody_and_catches_up() {
     std::fs::copy(&file, &saved).unwrap();
     world.restart().await;
 
-    people.iter().for_each(|two| drop(world.enter(&two[1..])));
+    for two in &people {
+        world.enter(&two[1..]);
+    }
     world.update("northwind", &first[0], &json!({ "firstname": "Renamed" }));
     world.settle().await;
-    let name = |world: &World| text(&world.with_email("brightwater", &people[0][0].email)[0], "FirstName").to_owned();
+    let name = |world: &World| text(&world.with_email("brightwater", &people[0][0].email)[0], "FirstName");
     assert_eq!(name(&world), "Renamed");
     world.clock.advance(HOUR);
 
