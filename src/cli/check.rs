@@ -33,7 +33,14 @@ pub async fn check(path: &Path, ask: bool, json: bool) -> Result<bool> {
                 all.push(serde_json::json!({ "connection": name, "state": state }));
                 continue;
             }
-            for needs in summary::needs(&ctx, line) {
+            let needs = summary::needs(&ctx, line);
+            if needs.is_empty() {
+                if !json {
+                    out!("{name}: not asked: it has no mapping");
+                }
+                all.push(serde_json::json!({ "connection": name, "state": "no mapping" }));
+            }
+            for needs in needs {
                 let findings = match oauth::check::check(&ctx, name, &needs).await {
                     Ok(findings) => findings,
                     // The others are asked all the same.
@@ -62,7 +69,12 @@ pub async fn check(path: &Path, ask: bool, json: bool) -> Result<bool> {
             out!("{}", serde_json::json!({ "diagnostics": found, "connections": all }));
         }
     } else if well && !json {
-        out!("All is well: {} connections, program {:?}.", config.connections.len(), config.program.name);
+        let said = match found.len() {
+            0 => "All is well".to_owned(),
+            1 => "No error, one warning".to_owned(),
+            n => format!("No error, {n} warnings"),
+        };
+        out!("{said}: {} connections, program {:?}.", config.connections.len(), config.program.name);
     }
     Ok(well)
 }
