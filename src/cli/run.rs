@@ -82,7 +82,15 @@ pub async fn run(config: Config, path: &Path, on: &Handle) -> Result<bool> {
     let drained = tokio::time::timeout(std::time::Duration::from_millis(daemon::DRAIN as u64), async {
         // What is heard while turns end is kept, and worked on by others or after the next start.
         let most = std::time::Duration::from_millis((daemon::DRAIN - LAST_ANSWERS) as u64);
-        let ended = work.is_finished() || tokio::time::timeout(most, work).await.is_ok();
+        let ended = work.is_finished()
+            || match tokio::time::timeout(most, work).await {
+                Ok(Ok(Ok(()))) => true,
+                Ok(Ok(Err(error))) => {
+                    tracing::error!(%error, "the work ended badly");
+                    false
+                }
+                Ok(Err(_)) | Err(_) => false,
+            };
         closing.cancel();
         if !web.is_finished() {
             let _ = web.await;

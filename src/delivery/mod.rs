@@ -36,6 +36,9 @@ const LEASE: Millis = 2 * MINUTE;
 /// Batches of one connection that are under way at the same time: while one waits for its vendor or the store, another is prepared.
 const AT_ONCE: usize = 3;
 
+/// So many times five hundred deliveries that have waited get their places before a claim.
+const RIPENED_AT_ONCE: usize = 20;
+
 /// Which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -184,14 +187,20 @@ async fn claim(
 ) -> Result<(Vec<Delivery>, Vec<Prepared>, Millis)> {
     // Asked aside first: mostly nothing is due, and then nobody has to wait for the writer.
     let mut lanes = deliveries::lanes(&ctx.db, line.name(), way.word(), now).await?;
-    // All of it, for the last may be the most urgent.
-    while lanes.first().is_some_and(|(first,)| *first < 0) && ctx.queues.ripen(&ctx.db, line.name(), way.word(), now).await? {
+    // The last of what is due may be the most urgent; but what is ready does not wait for tens of thousands.
+    for _ in 0..RIPENED_AT_ONCE {
+        let waited = lanes.first().is_some_and(|(first,)| *first < 0);
+        if !waited || !ctx.queues.ripen(&ctx.db, line.name(), way.word(), now).await? {
+            break;
+        }
         lanes = deliveries::lanes(&ctx.db, line.name(), way.word(), now).await?;
     }
     lanes.retain(|(lane,)| *lane >= 0);
     if lanes.is_empty() {
         return Ok((Vec::new(), Vec::new(), now));
     }
+    // That may have taken a while.
+    let now = ctx.clock.now();
     let mut tries = ctx.db.tries();
     loop {
         let mut tx = tries.begin().await?;

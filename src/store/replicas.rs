@@ -76,7 +76,7 @@ const FREE_DELIVERIES: &str = "UPDATE deliveries SET lease = NULL, lease_until =
     due = $2 + CASE WHEN claims > 2 THEN 1000 * (claims - 2) * (claims - 2) * (claims - 2) ELSE 0 END
   WHERE place IS NULL AND state = 'open' AND wanted_version > done_version AND lease IS NOT NULL
     AND connection IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";
-// Wanted anew when the lease had run out.
+// Wanted anew, or given a place again, when the lease had run out.
 const FREE_WANTED: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, place = NULL,
     due = $2 + CASE WHEN claims > 2 THEN 1000 * (claims - 2) * (claims - 2) * (claims - 2) ELSE 0 END
   WHERE place IS NOT NULL AND lease IS NOT NULL AND connection IN (SELECT value ->> 0 FROM json_each(CAST($1 AS TEXT)))";

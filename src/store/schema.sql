@@ -313,7 +313,7 @@ CREATE TABLE deliveries (
   PRIMARY KEY (share, way)
 ) {keyed};
 CREATE INDEX deliveries_ready ON deliveries (connection, way, lane, place) WHERE place IS NOT NULL;
-CREATE INDEX deliveries_due ON deliveries (connection, way, due) WHERE place IS NULL AND state = 'open' AND wanted_version > done_version;
+CREATE INDEX deliveries_due ON deliveries (connection, way, due, share) WHERE place IS NULL AND state = 'open' AND wanted_version > done_version;
 CREATE INDEX deliveries_intents ON deliveries (connection) WHERE intent IS NOT NULL;
 
 -- One person on one connection is one record there, under one marker that is never recomputed.
