@@ -77,12 +77,16 @@ async fn long_polls(source: &str, recipient: &str, email: &str, many: i64, rests
     for id in &old {
         world.delete(source, id);
     }
-    for _ in 0..4 {
+    // A vendor's budget lets so many be looked at in a while; each time some are.
+    for _ in 0..40 {
         world.clock.advance(30 * MINUTE);
         let mut turns = 0;
         while pipeline::turn(&world.ctx, line).await.unwrap() {
             turns += 1;
             assert!(turns < 100, "{source}: it does not come to its end");
+        }
+        if turns == 0 && world.hints().await == 0 {
+            break;
         }
     }
     assert_eq!(world.outcomes().await.get("gone"), Some(&many), "{source}");
