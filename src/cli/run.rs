@@ -76,6 +76,7 @@ pub async fn run(config: Config, path: &Path, on: &Handle) -> Result<bool> {
         }
     };
     tracing::info!("stopping: turns under way are ended first");
+    // Also when something ended that nobody had told to.
     stopping.cancel();
     service::stopping();
     stop.cancel();

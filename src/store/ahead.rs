@@ -88,7 +88,7 @@ pub(super) enum Look {
     /// What others may change before the end.
     Glance,
     /// The same, and what this transaction has put need not be seen.
-    Aside,
+    Peek,
 }
 
 /// A query with what proves that its answer stands.
@@ -107,7 +107,7 @@ impl Ahead {
     /// Reads.
     pub(super) async fn rows<T: Row>(&mut self, sql: &'static str, args: Vec<Arg>, look: Look) -> Result<Vec<T>> {
         let proven = look == Look::Proven;
-        if look != Look::Aside && self.put.iter().any(|put| written(put.sql).is_none_or(|table| names(sql, table))) {
+        if look != Look::Peek && self.put.iter().any(|put| written(put.sql).is_none_or(|table| names(sql, table))) {
             return Err(Error::System("what was put is not to be read beside the writer".into()));
         }
         let columns = T::COLUMNS;

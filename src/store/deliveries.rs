@@ -88,8 +88,8 @@ const NEXT: &str = "SELECT value ->> 0, value ->> 1, CAST(value ->> 2 AS BIGINT)
   FROM json_each(CAST($1 AS TEXT))";
 
 /// The place of what is next on these connections, ways and lanes (`[[connection, way, lane], …]`), where something waits.
-pub async fn next(tx: &mut Tx, queues: &Value) -> Result<BTreeMap<(String, String, i64), Millis>> {
-    let rows = tx.aside::<(String, String, i64, Option<Millis>)>(NEXT, args![queues]).await?;
+pub async fn next(tx: &mut Tx, queues: &Value) -> Result<BTreeMap<(String, String, i64), i64>> {
+    let rows = tx.peek::<(String, String, i64, Option<i64>)>(NEXT, args![queues]).await?;
     Ok(rows.into_iter().filter_map(|(connection, way, lane, place)| Some(((connection, way, lane), place?))).collect())
 }
 

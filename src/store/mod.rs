@@ -387,9 +387,9 @@ impl Tx {
     }
 
     /// Reads beside the transaction: what others may change before the end, and of what it has put itself it may tell nothing.
-    pub async fn aside<T: Row>(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<Vec<T>> {
+    pub async fn peek<T: Row>(&mut self, sql: &'static str, args: Vec<Arg>) -> Result<Vec<T>> {
         match self {
-            Self::Ahead(tx) if !idle(sql, &args) => tx.rows(sql, args, Look::Aside).await,
+            Self::Ahead(tx) if !idle(sql, &args) => tx.rows(sql, args, Look::Peek).await,
             tx => tx.rows(sql, args).await,
         }
     }
