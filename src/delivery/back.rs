@@ -112,7 +112,7 @@ pub(super) async fn prepare(
     deliveries::later(&mut tx, "back", lease, &Value::from(wait), now).await?;
     dirty::raise(&mut tx, line.name(), &look, now).await?;
     deliveries::done(&mut tx, "back", lease, &Value::from(done), now).await?;
-    deliveries::end(&mut tx, "back", &Value::from(ends), now).await?;
+    deliveries::end(&mut tx, "back", lease, &Value::from(ends), now).await?;
     let held = Value::from(first.iter().map(|p| json!([p.delivery.share])).collect::<Vec<_>>());
     if deliveries::still_held(&mut tx, "back", lease, &held, now + 60_000).await?.len() != first.len() {
         return Ok((Vec::new(), now));

@@ -213,7 +213,7 @@ async fn keep(
     deliveries::in_doubt(tx, way.word(), &Value::from(doubtful)).await?;
     deliveries::done(tx, way.word(), lease, &Value::from(done), now).await?;
     deliveries::later(tx, way.word(), lease, &Value::from(later), now).await?;
-    deliveries::end(tx, way.word(), &Value::from(ends), now).await?;
+    deliveries::end(tx, way.word(), lease, &Value::from(ends), now).await?;
     let (outcomes, attempts): (Vec<&'static str>, Vec<Value>) = attempts.into_iter().unzip();
     deliveries::add_attempts(tx, way.word(), &Value::from(attempts)).await?;
     let connector = line.connector_name();
@@ -280,17 +280,21 @@ pub(super) async fn settled(ctx: &Context, line: &Line, lease: &str, written: Ve
 }
 
 /// Sets deliveries aside that broke us too often; a person is told.
-pub(super) async fn set_aside(ctx: &Context, line: &Line, way: Way, poison: &[Delivery]) -> Result<()> {
+pub(super) async fn set_aside(ctx: &Context, line: &Line, way: Way, lease: &str, poison: &[Delivery]) -> Result<()> {
     if poison.is_empty() {
         return Ok(());
     }
     let now = ctx.clock.now();
     let mut tx = ctx.db.begin().await?;
+    let held = Value::from(poison.iter().map(|d| json!([d.share])).collect::<Vec<_>>());
+    if deliveries::still_held(&mut tx, way.word(), lease, &held, now).await?.len() != poison.len() {
+        return Ok(());
+    }
     // A create of unknown outcome may have arrived all the same: it is looked for.
     let doubtful = poison.iter().filter(|d| d.creates).filter_map(|d| Some((d, d.sent_at?)));
     sweeps::add(&mut tx, line.name(), doubtful.map(|(d, at)| json!([d.share, at, sweep::next(line, at, now)])).collect()).await?;
     let rows = Value::from(poison.iter().map(|d| json!([d.share, "failed", "claimed_too_often", d.version])).collect::<Vec<_>>());
-    deliveries::end(&mut tx, way.word(), &rows, now).await?;
+    deliveries::end(&mut tx, way.word(), lease, &rows, now).await?;
     for delivery in poison {
         let subject = format!("share:{}", delivery.share);
         let message = "this delivery stopped the daemon several times and was set aside: look at it with `leadshare lead show`, then `leadshare jobs retry`";

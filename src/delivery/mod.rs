@@ -130,7 +130,7 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
         return Ok(false);
     };
     let (poison, claimed): (Vec<Delivery>, Vec<Delivery>) = claimed.into_iter().partition(|d| d.claims > claims::MAX_CLAIMS);
-    finish::set_aside(ctx, line, way, &poison).await?;
+    finish::set_aside(ctx, line, way, &lease, &poison).await?;
     let terms = terms(&claimed);
 
     let safety = line.manifest().write.safety;

@@ -281,7 +281,7 @@ async fn check(
     decide_again(tx, again, now).await?;
     tell_sharers(tx, ctx, &moved.iter().map(|(share, _)| *share).collect::<Vec<_>>()).await?;
     if !ends.is_empty() {
-        deliveries::end(tx, "out", &Value::from(ends), now).await?;
+        deliveries::end(tx, "out", lease, &Value::from(ends), now).await?;
     }
     if !done.is_empty() {
         // What an earlier try left in doubt is there: nothing of it is open any more.

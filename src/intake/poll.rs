@@ -1,5 +1,5 @@
-//! Polling: finds what changed since the cursor and raises hints, each page in one transaction with
-//! the cursor that it reaches.
+//! Polling: finds what changed since the cursor and raises hints, those of a few pages in one transaction with
+//! the cursor that they reach.
 
 use leadshare_connectors::sdk::{Cursor, Op, Output, Record, Selection, State};
 use serde_json::{Value, json};
@@ -24,7 +24,9 @@ const FOLLOW_EVERY: Millis = 15;
 /// Pages with something new after which a poll rests until its connection's next turn: what was read is taken in, and what is urgent
 /// goes out, before a source's old records were all found. It does not rest among deletions, whose pages say nothing of how far they
 /// were looked for, nor where it began: it would come no further.
-const PAGES: usize = 5;
+const PAGES: usize = 8;
+/// Hints after which it rests though it read fewer pages: what a turn takes in.
+const ENOUGH: usize = 800;
 
 /// A vendor's clock is kept when it has moved by more than this: it is told in whole seconds.
 const CLOCK_MOVED: Millis = SECOND;
@@ -51,11 +53,12 @@ pub async fn poll(ctx: &Context, line: &Line, stored: &Connection, object: &str,
     let until = now.min(now + line.clock_offset()) - poll.lag_ms;
     let from = stored.share_from.unwrap_or(now);
     let op = Op::Changes { object: object.to_owned(), cursor, from, until, fields: Vec::new(), selection };
-    let mut pages = Pages { ctx, line, object, raised: 0, read: 0, began, rests: false };
+    let mut pages = Pages { ctx, line, object, raised: 0, read: 0, began, rests: false, unkept: 0, hints: Vec::new(), reached: None };
     let ended = match line.connector().open(&op, &line.account(), None) {
         Ok(talk) => drive(&ctx.transport, line, &ctx.clock, talk, Terms::TURN, &mut pages).await?,
         Err(fault) => Ended::Passing(fault.code),
     };
+    pages.keep().await?;
     let (raised, more) = (pages.raised, pages.enough());
     points::at("poll.ended").await;
     let (reached, mut next) = match ended {
@@ -127,10 +130,32 @@ struct Pages<'a> {
     read: usize,
     began: Option<Cursor>,
     rests: bool,
+    /// What is yet to be kept together: pages, their hints, and how far they reach. After a crash they are read again.
+    unkept: usize,
+    hints: Vec<Raise>,
+    reached: Option<Cursor>,
 }
 
 impl Pages<'_> {
-    async fn keep(&self, tx: &mut Tx, hints: &[Raise], cursor: &Cursor, now: Millis) -> Result<()> {
+    /// Keeps what was read.
+    async fn keep(&mut self) -> Result<()> {
+        let (hints, Some(cursor)) = (std::mem::take(&mut self.hints), self.reached.take()) else { return Ok(()) };
+        self.unkept = 0;
+        let now = self.ctx.clock.now();
+        let mut tries = self.ctx.db.tries();
+        loop {
+            let mut tx = tries.begin().await?;
+            let done = self.raise(&mut tx, &hints, &cursor, now).await;
+            points::at("poll.page_raised").await;
+            if tries.end(tx, done).await?.is_some() {
+                break;
+            }
+        }
+        points::at("poll.page_kept").await;
+        Ok(())
+    }
+
+    async fn raise(&self, tx: &mut Tx, hints: &[Raise], cursor: &Cursor, now: Millis) -> Result<()> {
         dirty::raise(tx, self.line.name(), hints, now).await?;
         dirty::save_cursor(tx, self.line.name(), self.object, Some(cursor.0.to_string()), now).await
     }
@@ -147,7 +172,6 @@ impl Sink for Pages<'_> {
             // The end of the poll keeps where it stands; an account in which nothing happens needs no commit of its own before that.
             return Ok(());
         }
-        let now = self.ctx.clock.now();
         let state = |record: &Record| if record.state == State::Live { "live" } else { "gone" };
         let polled = Value::from(records.iter().map(|r| json!([r.id, r.version, state(r)])).collect::<Vec<_>>());
         let seen = dirty::already_seen(&self.ctx.db, self.line.name(), self.object, &polled).await?;
@@ -158,23 +182,15 @@ impl Sink for Pages<'_> {
             let ours = shares::remote_by_id(&self.ctx.db, self.line.name(), self.object, &ids).await?;
             new.retain(|r| ours.iter().any(|o| o.remote_id.as_ref() == Some(&r.id)));
         }
-        let hints: Vec<Raise> = new.into_iter().map(|r| hint(self.object, r)).collect();
-        self.raised += hints.len();
-        self.read += usize::from(!hints.is_empty());
-        let live = hints.iter().all(|hint| hint.kind == "changed");
-        self.rests = self.read >= PAGES && live && self.began.as_ref().is_none_or(|began| began.0 != cursor.0);
-        crate::metrics::hints(self.line.connector_name(), "poll", hints.len() as u64);
-        let mut tries = self.ctx.db.tries();
-        loop {
-            let mut tx = tries.begin().await?;
-            let done = self.keep(&mut tx, &hints, &cursor, now).await;
-            points::at("poll.page_raised").await;
-            if tries.end(tx, done).await?.is_some() {
-                break;
-            }
-        }
-        points::at("poll.page_kept").await;
-        Ok(())
+        self.raised += new.len();
+        self.read += usize::from(!new.is_empty());
+        let live = new.iter().all(|record| record.state == State::Live);
+        self.rests = (self.read >= PAGES || self.raised >= ENOUGH) && live && self.began.as_ref().is_none_or(|began| began.0 != cursor.0);
+        crate::metrics::hints(self.line.connector_name(), "poll", new.len() as u64);
+        self.hints.extend(new.into_iter().map(|record| hint(self.object, record)));
+        self.reached = Some(cursor);
+        self.unkept += 1;
+        if self.hints.len() >= ENOUGH || self.unkept >= PAGES { self.keep().await } else { Ok(()) }
     }
 }
 

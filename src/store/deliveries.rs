@@ -275,14 +275,14 @@ pub async fn later(tx: &mut Tx, way: &str, lease: &str, rows: &Value, now: Milli
 const END: &str = "UPDATE deliveries SET lease = NULL, lease_until = 0, claims = 0, last_error = item.value ->> 2,
     state = CASE WHEN wanted_version > CAST(item.value ->> 3 AS BIGINT) THEN state ELSE item.value ->> 1 END,
     place = CASE WHEN wanted_version > CAST(item.value ->> 3 AS BIGINT) THEN place ELSE NULL END,
-    due = CASE WHEN wanted_version > CAST(item.value ->> 3 AS BIGINT) THEN $3 ELSE due END
-  FROM json_each(CAST($2 AS TEXT)) AS item WHERE deliveries.way = $1 AND deliveries.share = item.value ->> 0 {only deliveries.share $2}";
+    due = CASE WHEN wanted_version > CAST(item.value ->> 3 AS BIGINT) THEN $4 ELSE due END,
+    intent = NULL, sent_at = NULL, creates = 0, body = NULL, fields = NULL
+  FROM json_each(CAST($2 AS TEXT)) AS item WHERE deliveries.way = $1 AND deliveries.share = item.value ->> 0 {only deliveries.share $2} AND deliveries.lease = $3";
 
-/// Deliveries end at a version (`[[share, ended|failed, code, version], …]`): nothing more is written this way. A newer wish
-/// stays open, and is due now.
-pub async fn end(tx: &mut Tx, way: &str, rows: &Value, now: Millis) -> Result<()> {
-    tx.put(END, args![way, rows, now]).await?;
-    settled(tx, way, rows).await
+/// Deliveries end at a version (`[[share, ended|failed, code, version], …]`): nothing more is written this way, and nothing of them
+/// is in doubt any more. A newer wish stays open, and is due now.
+pub async fn end(tx: &mut Tx, way: &str, lease: &str, rows: &Value, now: Millis) -> Result<()> {
+    tx.put(END, args![way, rows, lease, now]).await
 }
 
 const ADD_ATTEMPTS: &str = "INSERT INTO attempts (id, share, way, version, at, took_ms, outcome, code)

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
 
 mod architecture;
+mod check;
+mod claims;
 mod clients;
 mod conformance;
 mod consent;
