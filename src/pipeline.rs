@@ -29,6 +29,7 @@ use crate::follow;
 use crate::http::line::Line;
 use crate::intake;
 use crate::intake::judge::Judged;
+use crate::intake::read::{BATCHES, IN_A_ROW};
 use crate::mapping::Mapping;
 use crate::model::ChangeOutcome;
 use crate::points;
@@ -37,11 +38,6 @@ use crate::store::connections::{self, Connection};
 use crate::store::dirty::{self, Dirty};
 use crate::store::due::{self, Due};
 use crate::store::{Db, Rows, Tx, claims, inbox, leads, loads};
-
-/// Batches of hints that a turn works on at the same time: while one waits for its vendor or the store, another is decided about.
-const BATCHES: usize = 2;
-/// Full batches that a turn takes in one after the other, before it looks at what else is due on its connection.
-const IN_A_ROW: usize = 4;
 
 /// One turn of a connection: everything that is due, once. Answers whether anything was done.
 ///

@@ -205,7 +205,7 @@ pub enum Step {
     Save(Saved),
     /// Snooze durably for this long (index lag, bulk job), then open again from what is saved.
     Rest(Millis, Saved),
-    /// A page of a poll; stored with its cursor in one transaction before the next step.
+    /// A page of a poll, stored with its cursor in one transaction, alone or with the pages after it.
     Page(Vec<Record>, Cursor),
     /// One item of a write is settled.
     Item(ItemKey, ItemResult),

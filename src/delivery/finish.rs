@@ -286,8 +286,8 @@ pub(super) async fn set_aside(ctx: &Context, line: &Line, way: Way, lease: &str,
     }
     let now = ctx.clock.now();
     let mut tx = ctx.db.begin().await?;
-    let held = Value::from(poison.iter().map(|d| json!([d.share])).collect::<Vec<_>>());
-    if deliveries::still_held(&mut tx, way.word(), lease, &held, now).await?.len() != poison.len() {
+    let asked = Value::from(poison.iter().map(|d| json!([d.share])).collect::<Vec<_>>());
+    if deliveries::still_held(&mut tx, way.word(), lease, &asked, now).await?.len() != poison.len() {
         return Ok(());
     }
     // A create of unknown outcome may have arrived all the same: it is looked for.

@@ -9,7 +9,7 @@ use crate::errors::Result;
 
 /// Keeps what a talk says while it goes on.
 pub trait Sink: Send {
-    /// A page of a poll: stored together with its cursor before the talk goes on.
+    /// A page of a poll: never stored after its cursor, nor the cursor without it.
     fn page(&mut self, _records: Vec<Record>, _cursor: Cursor) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }

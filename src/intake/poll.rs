@@ -4,6 +4,7 @@
 use leadshare_connectors::sdk::{Cursor, Op, Output, Record, Selection, State};
 use serde_json::{Value, json};
 
+use super::read;
 use crate::clock::{Millis, SECOND};
 use crate::context::Context;
 use crate::errors::Result;
@@ -21,13 +22,10 @@ const FOLLOWED: usize = 5_000;
 /// Polls between two looks at every record whose fate is open.
 const FOLLOW_EVERY: Millis = 15;
 
-/// Pages with something new after which a poll rests until its connection's next turn: what was read is taken in, and what is urgent
-/// goes out, before a source's old records were all found. It does not rest among deletions, whose pages say nothing of how far they
+/// Pages with something new after which a poll rests until its connection's next turn, unless it has found before as much as a turn
+/// takes in: that is done, and what is urgent goes out, before a source's old records were all found. It does not rest among deletions, whose pages say nothing of how far they
 /// were looked for, nor where it began: it would come no further.
 const PAGES: usize = 8;
-/// Hints after which it rests though it read fewer pages: what a turn takes in.
-const ENOUGH: usize = 800;
-
 /// A vendor's clock is kept when it has moved by more than this: it is told in whole seconds.
 const CLOCK_MOVED: Millis = SECOND;
 
@@ -184,13 +182,15 @@ impl Sink for Pages<'_> {
         }
         self.raised += new.len();
         self.read += usize::from(!new.is_empty());
-        let live = new.iter().all(|record| record.state == State::Live);
-        self.rests = (self.read >= PAGES || self.raised >= ENOUGH) && live && self.began.as_ref().is_none_or(|began| began.0 != cursor.0);
+        let live = !new.is_empty() && new.iter().all(|record| record.state == State::Live);
+        let most = read::in_a_turn(self.line);
+        let moved = self.began.as_ref().is_none_or(|began| began.0 != cursor.0);
+        self.rests = (self.read >= PAGES || self.raised >= most) && live && moved;
         crate::metrics::hints(self.line.connector_name(), "poll", new.len() as u64);
         self.hints.extend(new.into_iter().map(|record| hint(self.object, record)));
         self.reached = Some(cursor);
         self.unkept += 1;
-        if self.hints.len() >= ENOUGH || self.unkept >= PAGES { self.keep().await } else { Ok(()) }
+        if self.hints.len() >= most || self.unkept >= PAGES { self.keep().await } else { Ok(()) }
     }
 }
 

@@ -24,6 +24,11 @@ const LEASE: Millis = 2 * MINUTE;
 /// Requests of one batch that are under way at the same time: they share the transaction that keeps their records.
 const AT_ONCE: usize = 2;
 
+/// Batches of hints that a turn works on at the same time: while one waits for its vendor or the store, another is decided about.
+pub const BATCHES: usize = 2;
+/// Full batches that a turn takes in one after the other, before it looks at what else is due on its connection.
+pub const IN_A_ROW: usize = 4;
+
 /// What a batch of hints turned out to be about.
 #[derive(Default)]
 pub struct Batch {
@@ -43,6 +48,16 @@ pub struct Batch {
     pub full: bool,
 }
 
+/// Most hints of one batch.
+fn batch(line: &Line) -> usize {
+    line.manifest().read.batch * AT_ONCE
+}
+
+/// Most hints of one object that a turn takes in.
+pub fn in_a_turn(line: &Line) -> usize {
+    batch(line) * BATCHES * IN_A_ROW
+}
+
 /// How long a hint waits that the volume brake holds, unless somebody lets it go.
 const BRAKED: Millis = 10 * MINUTE;
 
@@ -56,7 +71,7 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping, braked: bool) -
     let now = ctx.clock.now();
     let lease = ctx.clock.id();
     let object = mapping.object();
-    let limit = line.manifest().read.batch * AT_ONCE;
+    let limit = batch(line);
     let claimed = dirty::claim(&ctx.db, line.name(), object, &lease, now, now + LEASE, limit).await?;
     if claimed.is_empty() {
         return Ok(None);
