@@ -47,6 +47,10 @@ struct Position {
     through: Millis,
     /// In an unfinished window: where to go on.
     within: Option<Within>,
+    /// The upper bound of an unfinished window. It stays when the poll is taken up again: the next window reaches back from here, to what
+    /// search may not have shown yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bound: Option<Millis>,
     /// Everything archived up to here has been handed over.
     swept: Millis,
     /// The archived records are not read again before this.
@@ -96,7 +100,7 @@ pub(super) struct Changes {
 impl Changes {
     pub fn new(api: Api, wanted: Wanted, cursor: Option<Cursor>) -> Result<Self, TalkFault> {
         let position = match cursor {
-            None => Position { v: 1, through: wanted.from, within: None, swept: wanted.from, sweep_due: wanted.from },
+            None => Position { v: 1, through: wanted.from, within: None, bound: None, swept: wanted.from, sweep_due: wanted.from },
             Some(Cursor(value)) => serde_json::from_value::<Position>(value).ok().filter(|p| p.v == 1).ok_or_else(|| TalkFault {
                 code: "bad_saved_state".into(),
                 message: "the poll's cursor is not of a form that this version reads; start the poll afresh".into(),
@@ -109,21 +113,32 @@ impl Changes {
                 properties.push(name.clone());
             }
         }
-        let start = Within::From { at: (position.through - wanted.overlap).max(wanted.from) };
-        let mode = Mode::Window(position.within.clone().unwrap_or(start));
+        let mode = Mode::Archived { since: 0, pages: 0 };
         let mut talk = Self { api, wanted, properties, position, mode, seen: HashSet::new(), out: Outbox::default() };
+        talk.mode = Mode::Window(talk.position.within.clone().unwrap_or_else(|| talk.start()));
         talk.ask(None);
         Ok(talk)
+    }
+
+    /// The window's upper bound.
+    fn bound(&self) -> Millis {
+        self.position.bound.unwrap_or(self.wanted.until)
+    }
+
+    /// Where the next window begins.
+    fn start(&self) -> Within {
+        Within::From { at: (self.position.through - self.wanted.overlap).max(self.wanted.from) }
     }
 
     /// Asks for the next page of the mode; `after` only where HubSpot answered a page without rows
     /// that has a next one.
     fn ask(&mut self, after: Option<&str>) {
         let modified = api::modified_property(&self.wanted.object);
+        let bound = self.bound();
         let (filters, sort) = match &self.mode {
-            Mode::Window(Within::From { at }) if *at > self.wanted.until => return self.window_done(),
+            Mode::Window(Within::From { at }) if *at > bound => return self.window_done(),
             Mode::Window(Within::From { at }) => {
-                (vec![filter(modified, "GTE", &at.to_string()), filter(modified, "LTE", &self.wanted.until.to_string())], modified)
+                (vec![filter(modified, "GTE", &at.to_string()), filter(modified, "LTE", &bound.to_string())], modified)
             }
             Mode::Window(Within::Same { at, id }) => {
                 let mut filters = vec![filter(modified, "EQ", &at.to_string())];
@@ -185,7 +200,7 @@ impl Changes {
                 self.ask(Some(&after));
                 return Ok(());
             }
-            (Within::From { .. }, None, _) => Within::From { at: self.wanted.until + 1 },
+            (Within::From { .. }, None, _) => Within::From { at: self.bound() + 1 },
             (Within::From { at }, Some(_), Some((time, _))) if time > *at => Within::From { at: time },
             // One time fills the page: read that time by id, from the start.
             (Within::From { at }, Some(_), Some(_)) => Within::Same { at: *at, id: None },
@@ -218,6 +233,7 @@ impl Changes {
         }
         self.seen = seen;
         self.mode = Mode::Window(then.clone());
+        self.position.bound = Some(self.bound());
         self.position.within = Some(then);
         if page.is_empty() {
             return;
@@ -254,8 +270,15 @@ impl Changes {
     }
 
     fn window_done(&mut self) {
-        self.position.through = self.position.through.max(self.wanted.until);
-        self.position.within = None;
+        let bound = self.bound();
+        self.position.through = self.position.through.max(bound);
+        (self.position.within, self.position.bound) = (None, None);
+        if self.wanted.until > bound + self.wanted.overlap {
+            // A window that was taken up again long after it was begun: the next one is not put off until another poll.
+            self.seen.clear();
+            self.mode = Mode::Window(self.start());
+            return self.ask(None);
+        }
         if self.wanted.until < self.position.sweep_due {
             return self.finish();
         }

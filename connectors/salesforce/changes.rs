@@ -88,6 +88,10 @@ pub struct Changes {
     fields: Vec<String>,
     /// `SELECT ... FROM ... WHERE` and the selection; the window's bounds follow.
     head: String,
+    from: Millis,
+    until: Millis,
+    overlap: Millis,
+    /// The window's upper bound.
     to: Millis,
     last: Option<Row>,
     restarts: u32,
@@ -121,6 +125,9 @@ impl Changes {
             object: window.object.to_owned(),
             fields: window.fields.to_vec(),
             head,
+            from: window.from,
+            until: window.until,
+            overlap: window.overlap,
             to: match &place {
                 // Were it moved, the rows of its end would be read again, or those that commit late there never.
                 Some(Place { to, at: Some(_), .. }) => *to,
@@ -133,6 +140,7 @@ impl Changes {
             desk: Desk::new(),
         };
         if window.selection.iter().any(|(_, values)| values.is_empty()) {
+            talk.to = talk.to.max(talk.until);
             talk.end();
         } else {
             talk.ask(&start);
@@ -147,6 +155,12 @@ impl Changes {
     }
 
     fn end(&mut self) {
+        if self.until > self.to + self.overlap {
+            // A window that was taken up again long after it was begun: the next one is not put off until another poll.
+            let done = Place { v: 1, to: self.to, at: None };
+            (self.to, self.last) = (self.until, None);
+            return self.ask(&Start::new(Some(&done), self.from, self.overlap));
+        }
         self.desk.say(Step::Done(Output::Cursor(Place { v: 1, to: self.to, at: None }.cursor())));
     }
 
@@ -154,7 +168,9 @@ impl Changes {
         let records = page.rows.iter().map(|row| wire::record(&self.object, row, &self.fields, page.answered));
         let records: Vec<Record> = records.collect::<Option<_>>()?;
         if let Some(last) = records.last() {
-            let row = Row { stamp: last.modified_at?, id: last.id.clone() };
+            // A row that has changed since it was found bears a stamp from behind the window: going on from there would skip the rest.
+            let found = records.iter().rev().find(|record| record.modified_at.is_some_and(|stamp| stamp <= self.to)).unwrap_or(last);
+            let row = Row { stamp: found.modified_at?, id: found.id.clone() };
             self.last = Some(row.clone());
             let cursor = Place { v: 1, to: self.to, at: Some(row) }.cursor();
             self.desk.say(Step::Page(records, cursor));

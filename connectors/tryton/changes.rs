@@ -84,6 +84,8 @@ pub struct Changes {
     object: String,
     place: Place,
     target: Millis,
+    /// Whether it goes on in a window that an earlier poll began.
+    resumed: bool,
     fields: Vec<String>,
     selection: Selection,
     first: Millis,
@@ -118,6 +120,7 @@ impl Changes {
         Ok(Self {
             rest,
             object: object.to_owned(),
+            resumed: cursor.is_some() && !matches!(place, Place::Done { .. }),
             place,
             target: until,
             fields: fields.to_vec(),
@@ -130,7 +133,10 @@ impl Changes {
 
     fn proceed(&mut self, out: &mut Out<Want>) {
         match &self.place {
-            Place::Done { until } if *until >= self.target => out.done(Output::Cursor(self.place.cursor())),
+            // After a window that was begun a moment ago the next one is another poll's: it would read most of that again.
+            Place::Done { until } if *until >= self.target || self.resumed && self.target - until < self.overlap => {
+                out.done(Output::Cursor(self.place.cursor()))
+            }
             Place::Done { until } => {
                 let since = *until;
                 let from = (since - self.overlap).max(self.first);

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Tryton;
+use super::changes::Place;
 use super::fields::Wanted;
 use super::sandbox::{DATABASE, TrytonSandbox};
 use super::story::{Said, Server, play, tell};
@@ -185,6 +186,27 @@ fn the_poll_finds_deleted_leads_by_halving() {
     expected.sort_unstable();
     assert_eq!(gone, expected);
     assert!(simulated.requests - before < 80, "{} requests", simulated.requests - before);
+}
+
+/// Breaks when a poll that is taken up in a window begun a moment ago reads most of that window again, or one of hours ago keeps what is
+/// new since waiting.
+#[test]
+fn a_poll_taken_up_again_ends_its_window_first() {
+    for (later, at_once) in [(60_000, false), (3_600_000, true)] {
+        let mut simulated = Simulated::new();
+        for n in 0..600 {
+            simulated.enter(json!({"description": format!("{n}")}));
+        }
+        let until = simulated.now();
+        let place = Place::Window { from: until - 3_600_000, until, after: 500, since: Some(until - 3_600_000) };
+        simulated.now += later;
+        let new = simulated.enter(json!({"description": "new"}));
+        simulated.now += 1_000;
+        let (seen, cursor) = simulated.poll(Some(Cursor(serde_json::to_value(place).unwrap())));
+        assert_eq!(seen.iter().any(|(id, _)| *id == new), at_once);
+        let (seen, _) = simulated.poll(Some(cursor));
+        assert!(at_once || seen.iter().any(|(id, _)| *id == new));
+    }
 }
 
 /// Breaks when a quiet poll costs more than a page and two counts for each of two moments.

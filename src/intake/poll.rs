@@ -23,9 +23,11 @@ const FOLLOWED: usize = 5_000;
 const FOLLOW_EVERY: Millis = 15;
 
 /// Pages with something new after which a poll rests until its connection's next turn, unless it has found before as much as a turn
-/// takes in: that is done, and what is urgent goes out, before a source's old records were all found. It does not rest among deletions, whose pages say nothing of how far they
-/// were looked for, nor where it began: it would come no further.
+/// takes in: that is done, and what is urgent goes out, before a source's old records were all found. It does not rest among
+/// deletions, whose pages say nothing of how far they were looked for, nor on a page of which everything was known, nor where it
+/// began: it would come no further.
 const PAGES: usize = 8;
+
 /// A vendor's clock is kept when it has moved by more than this: it is told in whole seconds.
 const CLOCK_MOVED: Millis = SECOND;
 
@@ -182,7 +184,7 @@ impl Sink for Pages<'_> {
         }
         self.raised += new.len();
         self.read += usize::from(!new.is_empty());
-        let live = !new.is_empty() && new.iter().all(|record| record.state == State::Live);
+        let live = new.iter().any(|record| record.state == State::Live);
         let most = read::in_a_turn(self.line);
         let moved = self.began.as_ref().is_none_or(|began| began.0 != cursor.0);
         self.rests = (self.read >= PAGES || self.raised >= most) && live && moved;

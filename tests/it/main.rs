@@ -23,6 +23,7 @@ mod simulate;
 mod statements;
 mod store;
 mod support;
+mod token_trouble;
 mod tokens;
 mod tryton;
 mod waits;

@@ -96,6 +96,36 @@ fn a_poll_goes_on_from_its_last_page() {
     assert_eq!(seen, all);
 }
 
+/// Breaks when a poll that is taken up later moves its window's end, so that what search shows late before that is never read; or when
+/// after hours the next window waits for another poll.
+#[test]
+fn a_window_keeps_its_end_when_it_is_taken_up_again() {
+    for (later, windows) in [(100_000, 1), (3_600_000, 2)] {
+        let mut world = World::new();
+        for i in 0..450 {
+            world.person(&[("email", &format!("p{i}@example.com"))]);
+        }
+        world.now += 1_000_000;
+        let first = world.now - 60_000;
+        let begun = world.run_until(&changes(None, first), 1);
+        world.now += later;
+        let second = world.now - 60_000;
+        let from = world.sent.len();
+        let rest = world.run(&changes(begun.cursors.last().cloned(), second));
+        let bound = |operator: &str| -> Vec<Millis> {
+            let filters = world.sent[from..].iter().filter_map(|(_, _, body)| body["filterGroups"][0]["filters"].as_array()).flatten();
+            let values = filters.filter(|f| f["operator"] == operator).filter_map(|f| f["value"].as_str()?.parse().ok());
+            values.collect::<BTreeSet<Millis>>().into_iter().collect()
+        };
+        assert_eq!(bound("LTE"), [first, second][..windows]);
+        let end = if windows == 1 { first } else { second };
+        assert!(windows == 1 || bound("GTE").contains(&(first - 300_000)), "the next window reaches back");
+        let from = world.sent.len();
+        world.run(&changes(Some(self::end(&rest)), second + 60_000));
+        assert_eq!(world.sent[from].2["filterGroups"][0]["filters"][0]["value"], (end - 300_000).to_string());
+    }
+}
+
 /// Breaks when rows that change while the poll runs shift others out of its pages.
 #[test]
 fn changes_during_the_poll_hide_nothing() {

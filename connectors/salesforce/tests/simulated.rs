@@ -142,6 +142,57 @@ fn a_poll_cut_after_a_page_goes_on_from_its_cursor() {
     assert!(rest.all().iter().all(|r| first.iter().all(|f| f.id != r.id)));
 }
 
+// Breaks when a poll that is taken up later skips what is new since, or reads what is young again and again.
+#[test]
+fn a_poll_taken_up_again_ends_its_window_first() {
+    for (later, at_once) in [(60_000, false), (3_600_000, true)] {
+        let mut world = World::new();
+        for n in 0..2_500 {
+            world.lead(json!({ "Email": format!("p{n}@example.com") }));
+        }
+        world.now += 10_000;
+        let (_, cursor) = world.changes(None).pages[0].clone();
+        world.now += later;
+        world.token = world.sandbox.token(world.now);
+        let new = world.lead(json!({ "Email": "new@example.com" }));
+        world.now += 10_000;
+        let rest = world.changes(Some(cursor));
+        let found = |said: &super::Said| said.all().iter().any(|r| r.id == new);
+        assert_eq!(found(&rest), at_once);
+        assert!(at_once || rest.all().len() == 500);
+        assert!(at_once || found(&world.changes(Some(rest.cursor()))));
+    }
+}
+
+// Breaks when a row that changes before its page is read takes the poll behind rows that were not read.
+#[test]
+fn a_row_that_moves_while_it_waits_for_its_page_skips_nobody() {
+    let mut world = World::new();
+    for n in 0..4_500 {
+        world.lead(json!({ "Email": format!("p{n}@example.com") }));
+    }
+    world.now += 3_600_000;
+    world.token = world.sandbox.token(world.now);
+    let last = world.changes(None).pages[1].0[1_999].id.clone();
+    let op = Op::Changes { object: "Lead".into(), cursor: None, from: NOW, until: world.now, fields: vec![], selection: vec![] };
+    let mut calls = 0;
+    let said = run(open(&op), |ask| {
+        calls += 1;
+        if calls == 2 {
+            world.now += 60_000;
+            let changed = fields(json!({ "Rating": "Hot" }));
+            world.act(Act::Update { object: "Lead".into(), id: last.clone(), fields: changed });
+        }
+        world.send(ask)
+    });
+    let (_, cursor) = said.pages[1].clone();
+    world.token = world.sandbox.token(world.now);
+    let rest = world.changes(Some(cursor));
+    let seen: std::collections::BTreeSet<String> =
+        said.pages[..2].iter().flat_map(|(records, _)| records).chain(rest.all()).map(|r| r.id.clone()).collect();
+    assert_eq!(seen.len(), 4_500);
+}
+
 // Breaks when the vendor's forgetting of a result ends a poll instead of going on behind the last row.
 #[test]
 fn a_lost_place_in_a_result_is_found_again() {

@@ -118,7 +118,7 @@ fn mixed(setup: &Setup) -> Verdict {
     })
 }
 
-/// `age`: how long ago the records were made. What is younger than the overlap is read twice anyway.
+/// `age`: how long ago the records were made. Of what is younger than the overlap some is read twice anyway.
 fn polls(setup: &Setup, apart: Millis, age: Millis) -> Verdict {
     let mut bench = setup.bench()?;
     let mut ids = Vec::new();
