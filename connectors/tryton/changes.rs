@@ -135,7 +135,7 @@ impl Changes {
         match &self.place {
             // After a window that was begun a moment ago the next one is another poll's: it would read most of that again.
             Place::Done { until } if *until >= self.target || self.resumed && self.target - until < self.overlap => {
-                out.done(Output::Cursor(self.place.cursor()))
+                out.done(Output::Cursor(self.place.cursor()));
             }
             Place::Done { until } => {
                 let since = *until;

@@ -1,6 +1,6 @@
 //! Tokens: refreshed once over all replicas, kept through a crash, and given up only when the vendor says so.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use leadshare::args;
 use leadshare::clock::{Clock, MINUTE, SECOND};
