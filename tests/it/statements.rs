@@ -177,7 +177,7 @@ async fn a_batch_is_looked_up_in_a_table_that_the_server_never_counted() {
         ("deliveries.rs: INTEND", "'[[\"7\", 1, null, null]]', 'out', 1"),
         ("deliveries.rs: DONE", "'out', '[[\"7\", 1]]', 'lease', 1"),
         ("deliveries.rs: LATER", "'out', '[[\"7\", 1, 0, null, 1]]', 'lease', 1"),
-        ("deliveries.rs: END", "'out', '[[\"7\", \"ended\", null, 1]]', 1"),
+        ("deliveries.rs: END", "'out', '[[\"7\", \"ended\", null, 1]]', 'lease', 1"),
         ("dirty.rs: SEEN", "'c', 'Lead', '[[\"7\", \"1\", \"live\"]]'"),
         ("deliveries.rs: SETTLED", "'out', '[[\"7\"]]'"),
         ("dirty.rs: FINISH", "'c', 'Lead', '[[\"7\", 1]]', 'lease'"),
