@@ -105,10 +105,10 @@
 //! 6. A connection's budgets are not exceeded, over all replicas and over restarts; waiting for a quota loses nothing and
 //!    counts as no try; new leads go before news. Kept: `src/http/window.rs`, `src/http/limit.rs`, `src/replicas.rs`,
 //!    `src/store/deliveries.rs`. Tested: `src/http/window/tests.rs`, `tests/it/rates.rs`, `tests/it/replicas.rs`,
-//!    `tests/it/store.rs`, `tests/it/exactly_once.rs`.
+//!    `tests/it/claims.rs`, `tests/it/exactly_once.rs`.
 //! 7. One token refresh at a time per connection, over all replicas; a new refresh token is on disk and in the database before it
 //!    is used; passing trouble never looks like a withdrawn grant. Kept: `src/http/tokens.rs`, `src/http/spool.rs`,
-//!    `src/store/tokens.rs`. Tested: `tests/it/tokens.rs`, `tests/it/exactly_once.rs`.
+//!    `src/store/tokens.rs`. Tested: `tests/it/tokens.rs`, `tests/it/token_trouble.rs`, `tests/it/exactly_once.rs`.
 //! 8. Our own writes coming back are recognised and end as `echo`. Kept: `src/intake/keep.rs`, `src/follow/keep.rs`.
 //!    Tested: `tests/it/echo.rs`.
 //! 9. Entries of the ledger are only ever added, and `leadshare ledger verify` finds any edit, removal, reordering or cut

@@ -39,6 +39,13 @@ pub(super) struct Wanted {
     pub overlap: Millis,
 }
 
+impl Wanted {
+    /// Where the window begins after one that ended here.
+    fn start(&self, through: Millis) -> Within {
+        Within::From { at: (through - self.overlap).max(self.from) }
+    }
+}
+
 /// Where the poll stands; the cursor of the daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Position {
@@ -113,9 +120,8 @@ impl Changes {
                 properties.push(name.clone());
             }
         }
-        let mode = Mode::Archived { since: 0, pages: 0 };
+        let mode = Mode::Window(position.within.clone().unwrap_or_else(|| wanted.start(position.through)));
         let mut talk = Self { api, wanted, properties, position, mode, seen: HashSet::new(), out: Outbox::default() };
-        talk.mode = Mode::Window(talk.position.within.clone().unwrap_or_else(|| talk.start()));
         talk.ask(None);
         Ok(talk)
     }
@@ -123,11 +129,6 @@ impl Changes {
     /// The window's upper bound.
     fn bound(&self) -> Millis {
         self.position.bound.unwrap_or(self.wanted.until)
-    }
-
-    /// Where the next window begins.
-    fn start(&self) -> Within {
-        Within::From { at: (self.position.through - self.wanted.overlap).max(self.wanted.from) }
     }
 
     /// Asks for the next page of the mode; `after` only where HubSpot answered a page without rows
@@ -276,7 +277,7 @@ impl Changes {
         if self.wanted.until > bound + self.wanted.overlap {
             // A window that was taken up again long after it was begun: the next one is not put off until another poll.
             self.seen.clear();
-            self.mode = Mode::Window(self.start());
+            self.mode = Mode::Window(self.wanted.start(self.position.through));
             return self.ask(None);
         }
         if self.wanted.until < self.position.sweep_due {

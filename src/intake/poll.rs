@@ -23,9 +23,9 @@ const FOLLOWED: usize = 5_000;
 const FOLLOW_EVERY: Millis = 15;
 
 /// Pages with something new after which a poll rests until its connection's next turn, unless it has found before as much as a turn
-/// takes in: that is done, and what is urgent goes out, before a source's old records were all found. It does not rest among
-/// deletions, whose pages say nothing of how far they were looked for, nor on a page of which everything was known, nor where it
-/// began: it would come no further.
+/// takes in: that is done, and what is urgent goes out, before a source's old records were all found. It does not rest on a
+/// page of deletions alone, for such pages say nothing of how far they were looked for, nor on one of which everything was known, nor
+/// where it began: it would come no further.
 const PAGES: usize = 8;
 
 /// A vendor's clock is kept when it has moved by more than this: it is told in whole seconds.
