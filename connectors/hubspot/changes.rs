@@ -44,6 +44,11 @@ impl Wanted {
     fn start(&self, through: Millis) -> Within {
         Within::From { at: (through - self.overlap).max(self.from) }
     }
+
+    /// Whether one that ended here did so so long ago that the next is not put off until another poll.
+    fn is_due(&self, through: Millis) -> bool {
+        self.until > through + self.overlap
+    }
 }
 
 /// Where the poll stands; the cursor of the daemon.
@@ -62,6 +67,22 @@ struct Position {
     swept: Millis,
     /// The archived records are not read again before this.
     sweep_due: Millis,
+    /// In an unfinished list of archived records: where to go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sweep: Option<Sweep>,
+}
+
+/// A list of archived records that is being read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Sweep {
+    /// Those archived before were handed over.
+    since: Millis,
+    /// When it was begun: what was archived later may be on a page that was read before.
+    began: Millis,
+    /// Pages read.
+    pages: Millis,
+    /// Behind which record the next page begins.
+    after: Option<String>,
 }
 
 /// A place in an unfinished window: where the next query begins.
@@ -85,11 +106,7 @@ impl Within {
 /// What is being read.
 enum Mode {
     Window(Within),
-    /// Archived records since a time; how many pages were read.
-    Archived {
-        since: Millis,
-        pages: Millis,
-    },
+    Archived(Sweep),
 }
 
 /// The poll.
@@ -99,6 +116,8 @@ pub(super) struct Changes {
     properties: Vec<String>,
     position: Position,
     mode: Mode,
+    /// Whether a list of archived records was begun anew.
+    restarted: bool,
     /// Rows of the time at which the next query starts, by id and version.
     seen: HashSet<(String, String)>,
     out: Outbox,
@@ -107,7 +126,9 @@ pub(super) struct Changes {
 impl Changes {
     pub fn new(api: Api, wanted: Wanted, cursor: Option<Cursor>) -> Result<Self, TalkFault> {
         let position = match cursor {
-            None => Position { v: 1, through: wanted.from, within: None, bound: None, swept: wanted.from, sweep_due: wanted.from },
+            None => {
+                Position { v: 1, through: wanted.from, within: None, bound: None, swept: wanted.from, sweep_due: wanted.from, sweep: None }
+            }
             Some(Cursor(value)) => serde_json::from_value::<Position>(value).ok().filter(|p| p.v == 1).ok_or_else(|| TalkFault {
                 code: "bad_saved_state".into(),
                 message: "the poll's cursor is not of a form that this version reads; start the poll afresh".into(),
@@ -120,8 +141,12 @@ impl Changes {
                 properties.push(name.clone());
             }
         }
-        let mode = Mode::Window(position.within.clone().unwrap_or_else(|| wanted.start(position.through)));
-        let mut talk = Self { api, wanted, properties, position, mode, seen: HashSet::new(), out: Outbox::default() };
+        let mode = match (&position.within, &position.sweep) {
+            (Some(within), _) => Mode::Window(within.clone()),
+            (None, Some(sweep)) if !wanted.is_due(position.through) => Mode::Archived(sweep.clone()),
+            (None, _) => Mode::Window(wanted.start(position.through)),
+        };
+        let mut talk = Self { api, wanted, properties, position, mode, restarted: false, seen: HashSet::new(), out: Outbox::default() };
         talk.ask(None);
         Ok(talk)
     }
@@ -131,7 +156,7 @@ impl Changes {
         self.position.bound.unwrap_or(self.wanted.until)
     }
 
-    /// Asks for the next page of the mode; `after` only where HubSpot answered a page without rows
+    /// Asks for the next page of the mode; `after` only where search answered a page without rows
     /// that has a next one.
     fn ask(&mut self, after: Option<&str>) {
         let modified = api::modified_property(&self.wanted.object);
@@ -146,9 +171,9 @@ impl Changes {
                 filters.extend(id.as_deref().map(|id| filter("hs_object_id", "GT", id)));
                 (filters, "hs_object_id")
             }
-            Mode::Archived { .. } => {
+            Mode::Archived(sweep) => {
                 let mut path = self.api.objects(&self.wanted.object, &format!("?limit={LIST_PAGE}&archived=true&properties=hs_object_id"));
-                if let Some(after) = after {
+                if let Some(after) = &sweep.after {
                     path.push_str("&after=");
                     path.push_str(&api::escape(after));
                 }
@@ -175,14 +200,9 @@ impl Changes {
         let results = api::list(body, "results");
         let within = match &self.mode {
             Mode::Window(within) => within,
-            Mode::Archived { since, pages } => {
-                let (since, pages) = (*since, pages + 1);
-                self.take_archived(results, since);
-                self.mode = Mode::Archived { since, pages };
-                match next {
-                    Some(after) => self.ask(Some(&after)),
-                    None => self.sweep_done(pages),
-                }
+            Mode::Archived(sweep) => {
+                let sweep = sweep.clone();
+                self.take_archived(results, &sweep, next);
                 return Ok(());
             }
         };
@@ -236,9 +256,6 @@ impl Changes {
         self.mode = Mode::Window(then.clone());
         self.position.bound = Some(self.bound());
         self.position.within = Some(then);
-        if page.is_empty() {
-            return;
-        }
         let cursor = self.cursor();
         self.out.push(Step::Page(page, cursor));
     }
@@ -250,7 +267,7 @@ impl Changes {
         row
     }
 
-    fn take_archived(&mut self, results: &[Value], since: Millis) {
+    fn take_archived(&mut self, results: &[Value], sweep: &Sweep, next: Option<String>) {
         let object = &self.wanted.object;
         let page: Vec<Record> = results
             .iter()
@@ -259,38 +276,49 @@ impl Changes {
                 let when = value.get("archivedAt").or_else(|| value.get("updatedAt")).and_then(Value::as_str).unwrap_or_default();
                 // Without a readable time it is better to report it once more than never.
                 let time = api::millis(when);
-                let fresh = time.is_none_or(|time| time >= since);
+                let fresh = time.is_none_or(|time| time >= sweep.since);
                 let record = Record { modified_at: time, ..api::ended(object, &id, State::Deleted, format!("archived:{when}")) };
                 fresh.then_some(record)
             })
             .collect();
-        if !page.is_empty() {
-            let cursor = self.cursor();
-            self.out.push(Step::Page(page, cursor));
+        let sweep = Sweep { pages: sweep.pages + 1, after: next, ..sweep.clone() };
+        let ended = sweep.after.is_none();
+        if ended {
+            self.position.swept = self.position.swept.max(sweep.began);
+            self.position.sweep_due = sweep.began + (sweep.pages - 1) * SWEEP_PAGE_EVERY;
         }
+        self.position.sweep = Some(sweep.clone()).filter(|_| !ended);
+        let cursor = self.cursor();
+        self.out.push(Step::Page(page, cursor));
+        if ended {
+            return self.finish();
+        }
+        self.mode = Mode::Archived(sweep);
+        self.ask(None);
     }
 
     fn window_done(&mut self) {
         let bound = self.bound();
         self.position.through = self.position.through.max(bound);
         (self.position.within, self.position.bound) = (None, None);
-        if self.wanted.until > bound + self.wanted.overlap {
-            // A window that was taken up again long after it was begun: the next one is not put off until another poll.
+        if self.wanted.is_due(bound) {
+            // A window that was taken up again long after it was begun.
             self.seen.clear();
             self.mode = Mode::Window(self.wanted.start(self.position.through));
             return self.ask(None);
         }
-        if self.wanted.until < self.position.sweep_due {
-            return self.finish();
+        let sweep = self.position.sweep.clone().or_else(|| {
+            let since = (self.position.swept - self.wanted.overlap).max(self.wanted.from);
+            let due = self.wanted.until >= self.position.sweep_due;
+            due.then_some(Sweep { since, began: self.wanted.until, pages: 0, after: None })
+        });
+        match sweep {
+            Some(sweep) => {
+                self.mode = Mode::Archived(sweep);
+                self.ask(None);
+            }
+            None => self.finish(),
         }
-        self.mode = Mode::Archived { since: (self.position.swept - self.wanted.overlap).max(self.wanted.from), pages: 0 };
-        self.ask(None);
-    }
-
-    fn sweep_done(&mut self, pages: Millis) {
-        self.position.swept = self.position.swept.max(self.wanted.until);
-        self.position.sweep_due = self.wanted.until + (pages - 1) * SWEEP_PAGE_EVERY;
-        self.finish();
     }
 
     fn finish(&mut self) {
@@ -309,8 +337,15 @@ impl Talk for Changes {
     }
 
     fn heard(&mut self, _: Tag, what: Heard<'_>) {
-        if let Err(fault) = api::answer("reading changes", what).and_then(|body| self.take(&body)) {
-            self.out.fail(fault);
+        let Err(fault) = api::answer("reading changes", what).and_then(|body| self.take(&body)) else { return };
+        match &self.mode {
+            // The place where a list of archived records was left is not known any more, it seems: it is read from its start, once.
+            Mode::Archived(sweep) if sweep.after.is_some() && !fault.passing && !self.restarted => {
+                self.restarted = true;
+                self.mode = Mode::Archived(Sweep { after: None, pages: 0, ..sweep.clone() });
+                self.ask(None);
+            }
+            _ => self.out.fail(fault),
         }
     }
 }

@@ -158,6 +158,7 @@ impl Changes {
         if self.until > self.to + self.overlap {
             // A window that was taken up again long after it was begun: the next one is not put off until another poll.
             let done = Place { v: 1, to: self.to, at: None };
+            self.desk.say(Step::Page(Vec::new(), done.cursor()));
             (self.to, self.last) = (self.until, None);
             return self.ask(&Start::new(Some(&done), self.from, self.overlap));
         }

@@ -205,7 +205,9 @@ pub enum Step {
     Save(Saved),
     /// Snooze durably for this long (index lag, bulk job), then open again from what is saved.
     Rest(Millis, Saved),
-    /// A page of a poll, stored with its cursor in one transaction, alone or with the pages after it.
+    /// A page of a poll, stored with its cursor in one transaction, alone or with the pages after it. Without records it says how far the
+    /// poll has come: broken off, it goes on from there and not from the page before. Say so after each request that found nothing, for
+    /// an account's budget may give one at a time.
     Page(Vec<Record>, Cursor),
     /// One item of a write is settled.
     Item(ItemKey, ItemResult),

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::fields;
 use super::script::{Out, Script};
-use super::wire::{OPPORTUNITY, Rest, answer, datetime, id_of, in_context, rows};
-use crate::sdk::{Cursor, Effect, Heard, Millis, Output, Selection, Step, TalkFault};
+use super::wire::{OPPORTUNITY, Rest, datetime, id_of, in_context, number, rows};
+use crate::sdk::{Cursor, Effect, Heard, Millis, Output, Record, Selection, Step, TalkFault};
 
 /// Records in one page.
 const PAGE: usize = 500;
@@ -46,6 +46,9 @@ pub enum Place {
         moments: Vec<Millis>,
         /// The window's end.
         until: Millis,
+        /// What is to be compared at the last of these moments, the next range last; none before its end is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ranges: Option<Vec<Range>>,
     },
 }
 
@@ -56,14 +59,17 @@ impl Place {
     }
 }
 
-/// A range of ids, and how many records it had then and has now, once known.
+/// A range of ids, and what is known of it: how many records it had then and has now, and which it had then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Range {
     low: i64,
     high: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     then: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     now: Option<i64>,
-    ids_then: Option<Vec<i64>>,
-    ids_now: Option<Vec<i64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ids: Option<Vec<i64>>,
 }
 
 /// What an ask was for.
@@ -90,7 +96,6 @@ pub struct Changes {
     selection: Selection,
     first: Millis,
     overlap: Millis,
-    ranges: Vec<Range>,
 }
 
 impl Changes {
@@ -127,7 +132,6 @@ impl Changes {
             selection: selection.clone(),
             first: from,
             overlap,
-            ranges: Vec::new(),
         })
     }
 
@@ -149,81 +153,91 @@ impl Changes {
                 let request = self.rest.search(OPPORTUNITY, &Value::Array(domain), &fields::paths(&self.fields), PAGE);
                 out.ask(Want::Page, request, Effect::Read);
             }
-            Place::Gone { moments, until } => match moments.last() {
-                None => {
+            Place::Gone { moments, until, ranges } => match (moments.last(), ranges.as_deref()) {
+                (None, _) => {
                     self.place = Place::Done { until: *until };
                     self.proceed(out);
                 }
-                Some(then) => {
+                (Some(then), None) => {
                     let arguments = json!({"domain": [existed(*then)], "limit": 1, "order": [["id", "DESC"]], "fields_names": ["id"]});
                     let highest = self.rest.call(OPPORTUNITY, "search_read", &arguments);
                     out.ask(Want::Highest, in_context(highest, &as_of(*then)), Effect::Read);
+                }
+                (Some(then), Some([.., range])) => self.compare(range, *then, out),
+                (Some(_), Some([])) => {
+                    let rest = moments[..moments.len() - 1].to_vec();
+                    self.place = Place::Gone { moments: rest, until: *until, ranges: None };
+                    self.proceed(out);
                 }
             },
         }
     }
 
-    fn page(&mut self, rows: &[Value], out: &mut Out<Want>) {
-        let Place::Window { from, until, after, since } = self.place else { return };
+    fn page(&mut self, rows: &[Value]) -> Vec<Record> {
+        let Place::Window { from, until, after, since } = self.place else { return Vec::new() };
         let last = rows.iter().filter_map(id_of).max().unwrap_or(after);
         self.place = match since {
             _ if rows.len() >= PAGE => Place::Window { from, until, after: last, since },
             // At the last poll's end, so that nothing is missed that lived shortly; and an overlap
             // earlier, for a deletion that was begun before and committed after that poll.
-            Some(since) => Place::Gone { moments: if from < since { vec![from, since] } else { vec![since] }, until },
+            Some(since) => Place::Gone { moments: if from < since { vec![from, since] } else { vec![since] }, until, ranges: None },
             None => Place::Done { until },
         };
-        if !rows.is_empty() {
-            let records = rows.iter().filter_map(|row| fields::record(&self.object, row, &self.fields)).collect();
-            out.push(Step::Page(records, self.place.cursor()));
-        }
-        self.proceed(out);
+        rows.iter().filter_map(|row| fields::record(&self.object, row, &self.fields)).collect()
     }
 
-    /// Asks what is next needed about the last range; without one, the moment is done with.
-    fn compare(&mut self, out: &mut Out<Want>) {
-        let Place::Gone { moments, .. } = &mut self.place else { return };
-        let Some(range) = self.ranges.last() else {
-            moments.pop();
-            return self.proceed(out);
-        };
-        let Some(then) = moments.last() else { return self.proceed(out) };
-        let domain = json!([["id", ">=", range.low], ["id", "<=", range.high], existed(*then)]);
-        if range.then.is_none() {
+    /// Asks what is next needed about a range.
+    fn compare(&self, range: &Range, then: Millis, out: &mut Out<Want>) {
+        let domain = json!([["id", ">=", range.low], ["id", "<=", range.high], existed(then)]);
+        let (want, request) = if range.then.is_none() || range.now.is_none() {
             let count = self.rest.call(OPPORTUNITY, "search_count", &json!({"domain": domain}));
-            out.ask(Want::Count(true), in_context(count.clone(), &as_of(*then)), Effect::Read);
-            out.ask(Want::Count(false), count, Effect::Read);
+            (Want::Count(range.then.is_none()), count)
         } else {
-            let list = self.rest.search(OPPORTUNITY, &domain, &["id".to_owned()], 0);
-            out.ask(Want::Ids(true), in_context(list.clone(), &as_of(*then)), Effect::Read);
-            out.ask(Want::Ids(false), list, Effect::Read);
+            (Want::Ids(range.ids.is_none()), self.rest.search(OPPORTUNITY, &domain, &["id".to_owned()], 0))
+        };
+        let request = if matches!(want, Want::Count(true) | Want::Ids(true)) { in_context(request, &as_of(then)) } else { request };
+        out.ask(want, request, Effect::Read);
+    }
+
+    /// The ranges that are compared at this moment.
+    fn ranges(&mut self) -> Option<&mut Vec<Range>> {
+        if let Place::Gone { ranges, .. } = &mut self.place { Some(ranges.get_or_insert_default()) } else { None }
+    }
+
+    fn highest(&mut self, rows: &[Value]) {
+        if let Some(ranges) = self.ranges() {
+            ranges.extend(rows.iter().filter_map(id_of).map(|highest| Range::of(1, highest)));
         }
     }
 
-    fn compared(&mut self, out: &mut Out<Want>) {
-        let Some(range) = self.ranges.pop() else { return self.compare(out) };
-        if let (Some(then), Some(now)) = (&range.ids_then, &range.ids_now) {
-            let missing: Vec<_> =
-                then.iter().filter(|id| !now.contains(id)).map(|id| fields::gone(&self.object, &id.to_string())).collect();
-            if !missing.is_empty() {
-                out.push(Step::Page(missing, self.place.cursor()));
-            }
+    fn counted(&mut self, then: bool, count: i64) {
+        let Some(ranges) = self.ranges() else { return };
+        let Some(mut range) = ranges.pop() else { return };
+        *(if then { &mut range.then } else { &mut range.now }) = Some(count);
+        if range.now.is_none() || range.then > range.now && (range.then <= Some(LIST) || range.low == range.high) {
+            ranges.push(range);
         } else if range.then > range.now {
             let middle = range.low + (range.high - range.low) / 2;
-            if range.then <= Some(LIST) || range.low == range.high {
-                self.ranges.push(range);
-            } else {
-                self.ranges.push(Range::of(middle + 1, range.high));
-                self.ranges.push(Range::of(range.low, middle));
-            }
+            ranges.extend([Range::of(middle + 1, range.high), Range::of(range.low, middle)]);
         }
-        self.compare(out);
+    }
+
+    /// Answers which are gone.
+    fn listed(&mut self, then: bool, ids: Vec<i64>) -> Vec<Record> {
+        let Some(ranges) = self.ranges() else { return Vec::new() };
+        let Some(range) = ranges.pop() else { return Vec::new() };
+        if then {
+            ranges.push(Range { ids: Some(ids), ..range });
+            return Vec::new();
+        }
+        let gone = range.ids.unwrap_or_default().into_iter().filter(|id| !ids.contains(id));
+        gone.map(|id| fields::gone(&self.object, &id.to_string())).collect()
     }
 }
 
 impl Range {
     fn of(low: i64, high: i64) -> Self {
-        Self { low, high, then: None, now: None, ids_then: None, ids_now: None }
+        Self { low, high, then: None, now: None, ids: None }
     }
 }
 
@@ -246,31 +260,25 @@ impl Script for Changes {
 
     fn heard(&mut self, want: Want, what: Heard<'_>, out: &mut Out<Want>) {
         let ids = |rows: Vec<Value>| rows.iter().filter_map(id_of).collect::<Vec<_>>();
-        let heard = match want {
-            Want::Page => rows("polling leads", what).map(|rows| self.page(&rows, out)),
+        let found = match want {
+            Want::Page => rows("polling leads", what).map(|rows| self.page(&rows)),
             Want::Highest => rows("looking for deleted leads", what).map(|rows| {
-                self.ranges = rows.iter().filter_map(id_of).map(|highest| Range::of(1, highest)).collect();
-                self.compare(out);
+                self.highest(&rows);
+                Vec::new()
             }),
-            Want::Count(then) => answer("counting leads", what).map(|count| {
-                if let Some(range) = self.ranges.last_mut() {
-                    *(if then { &mut range.then } else { &mut range.now }) = count.as_i64();
-                }
-                if out.quiet() {
-                    self.compared(out);
-                }
+            Want::Count(then) => number("counting leads", what).map(|count| {
+                self.counted(then, count);
+                Vec::new()
             }),
-            Want::Ids(then) => rows("listing leads", what).map(|rows| {
-                if let Some(range) = self.ranges.last_mut() {
-                    *(if then { &mut range.ids_then } else { &mut range.ids_now }) = Some(ids(rows));
-                }
-                if out.quiet() {
-                    self.compared(out);
-                }
-            }),
+            Want::Ids(then) => rows("listing leads", what).map(|rows| self.listed(then, ids(rows))),
         };
-        if let Err(fault) = heard {
-            out.fail(fault);
+        match found {
+            // Where nothing was found, how far the poll has come is told all the same.
+            Ok(records) => {
+                out.push(Step::Page(records, self.place.cursor()));
+                self.proceed(out);
+            }
+            Err(fault) => out.fail(fault),
         }
     }
 }

@@ -175,6 +175,15 @@ pub fn rows(what: &str, heard: Heard<'_>) -> Result<Vec<Value>, TalkFault> {
     }
 }
 
+/// The number of a good answer to a count.
+///
+/// # Errors
+/// When the answer is not a good one, or no number.
+pub fn number(what: &str, heard: Heard<'_>) -> Result<i64, TalkFault> {
+    let fault = || TalkFault { code: "unexpected_answer".into(), message: format!("{what}: the answer is not a number"), passing: true };
+    answer(what, heard)?.as_i64().ok_or_else(fault)
+}
+
 /// Why Tryton refused a write. Its message repeats values, so only a code and the labels of fields
 /// are taken from it. The wordings are those of `ir/message.xml` and `party/message.xml` of 8.2.
 pub fn refusal(response: &Response) -> ItemFault {

@@ -140,7 +140,7 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
     settle(ctx, line, mapping, &lease, doubtful).await?;
 
     let ahead = if slow && !clear.is_empty() {
-        match line.limits().ahead(needs, terms.protect).await {
+        match line.limits().ahead(needs, terms).await {
             Ok(ahead) => Some(ahead),
             Err(until) => {
                 put_off(ctx, way, &lease, &clear, until, "waiting").await?;
@@ -298,7 +298,7 @@ async fn put_off(ctx: &Context, way: Way, lease: &str, claimed: &[Delivery], unt
 
 /// On what terms requests for these deliveries are sent.
 fn terms(claimed: &[Delivery]) -> Terms<'static> {
-    Terms { protect: claimed.iter().any(Delivery::protects), ..Terms::TURN }
+    Terms { protect: claimed.iter().any(Delivery::protects), first: true, ..Terms::TURN }
 }
 
 /// Looks for creates of unknown outcome; too early, they wait.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use governor::{Quota, RateLimiter};
 use leadshare_connectors::sdk::Response;
 use leadshare_connectors::sdk::manifest::Budget;
 
+use super::Terms;
 use super::window::{Spent, Take, Window};
 use crate::clock::{Clock, MINUTE, Millis, SECOND};
 use crate::errors::Result;
@@ -50,8 +52,12 @@ impl GovernorClock for Ticks {
 
 type Pace = RateLimiter<NotKeyed, InMemoryState, Ticks, governor::middleware::NoOpMiddleware<Tick>>;
 
-/// How long one may wait inside a call; longer waits are durable snoozes.
-const SHORT: Millis = 3 * SECOND;
+/// How long a request waits inside a call; longer waits are durable snoozes.
+pub const SHORT: Millis = 3 * SECOND;
+/// The same for one that ends what others began: given up, all of them would have to be sent again.
+pub const LONG: Millis = 30 * SECOND;
+/// How long a budget is kept for what goes first after the time at which that was to come again.
+const KEPT: Millis = 2 * SECOND;
 /// No snooze for a budget is longer: the operator or the vendor may have changed it meanwhile.
 const LOOK_AGAIN: Millis = 15 * MINUTE;
 /// The name of a pause that binds every budget.
@@ -63,6 +69,8 @@ struct Paced {
     writing: tokio::sync::Mutex<()>,
     /// The even rate, with the units of a window that it is for.
     pace: Mutex<(i64, Option<Pace>)>,
+    /// Until when it is left to what goes first.
+    kept: AtomicI64,
     length: Millis,
 }
 
@@ -72,6 +80,7 @@ impl Paced {
             window: Mutex::new(Window::new(budget.limit, fixed, share, budget.window_ms, &clock.id())),
             writing: tokio::sync::Mutex::default(),
             pace: Mutex::default(),
+            kept: AtomicI64::default(),
             length: budget.window_ms.max(1),
         }
     }
@@ -199,16 +208,15 @@ impl Limits {
         self.budgets.iter().find(|(name, _)| name == budget).map(|(_, paced)| paced)
     }
 
-    /// Spends from budgets, waiting a moment where needed. `protect` is for withdrawals, erasures and recalls: they use
-    /// what is kept free for them, and more than the share that the partner was promised. `owner` says that the connection is this
-    /// process's for long.
+    /// Spends from budgets, waiting where needed for as long as the terms' patience. What protects people uses what is kept free for it,
+    /// and more than the share that the partner was promised.
     ///
     /// # Errors
     /// When it would take longer: the time from which it may be tried again.
-    pub async fn spend(&self, cost: &[(&'static str, u32)], protect: bool, owner: bool) -> Result<Permit<'_>, Millis> {
+    pub async fn spend(&self, cost: &[(&'static str, u32)], terms: Terms<'_>) -> Result<Permit<'_>, Millis> {
         let mut permit = Permit { limits: self, taken: Vec::new() };
         for (name, units) in cost {
-            match self.take(name, i64::from(*units), protect, owner).await {
+            match self.take(name, i64::from(*units), terms).await {
                 Ok(taken) => permit.taken.extend(taken),
                 Err(until) => {
                     permit.unused();
@@ -225,32 +233,50 @@ impl Limits {
         cost.iter().any(|(name, units)| self.paced(name).is_some_and(|paced| slow(paced, *units)))
     }
 
-    /// Takes at once, ahead of them, what requests cost that must not wait for one another; waits as [`Limits::spend`] does.
+    /// How long it takes until budgets have given so much, once they are spent from evenly.
+    pub fn lasts(&self, cost: &BTreeMap<String, u32>) -> Millis {
+        let lasts = |(name, units): (&String, &u32)| {
+            let paced = self.paced(name)?;
+            Some(i64::from(*units) * paced.length / paced.window().promised())
+        };
+        cost.iter().filter_map(lasts).max().unwrap_or_default()
+    }
+
+    /// Takes at once, ahead of them, what requests cost that must not wait for one another; waits as [`Limits::spend`] does. What goes
+    /// first finds its units when it comes again: until then nothing else takes them one by one, except to protect people.
     ///
     /// # Errors
     /// When it would take longer: the time from which it may be tried again.
-    pub async fn ahead(&self, cost: &BTreeMap<String, u32>, protect: bool) -> Result<Ahead<'_>, Millis> {
+    pub async fn ahead(&self, cost: &BTreeMap<String, u32>, terms: Terms<'_>) -> Result<Ahead<'_>, Millis> {
         let mut ahead = Ahead { limits: self, left: Mutex::default() };
         for (name, units) in cost {
-            if let Some((_, block, units)) = self.take(name, i64::from(*units), protect, true).await? {
+            let taken = self.take(name, i64::from(*units), terms).await;
+            if let Some(paced) = self.paced(name).filter(|_| terms.first) {
+                paced.kept.store(taken.as_ref().err().map_or(0, |until| until + KEPT), Ordering::Relaxed);
+            }
+            if let Some((_, block, units)) = taken? {
                 ahead.left.get_mut().unwrap_or_else(PoisonError::into_inner).push((name.clone(), block, units));
             }
         }
         Ok(ahead)
     }
 
-    async fn take(&self, name: &str, units: i64, protect: bool, owner: bool) -> Result<Option<(&Paced, u64, i64)>, Millis> {
+    async fn take(&self, name: &str, units: i64, terms: Terms<'_>) -> Result<Option<(&Paced, u64, i64)>, Millis> {
         loop {
             let now = self.clock.now();
             if let Some(until) = self.blocked_until(name).filter(|until| *until > now) {
                 return Err(until);
             }
             let Some(paced) = self.paced(name) else { return Ok(None) };
+            let kept = paced.kept.load(Ordering::Relaxed);
+            if kept > now && !terms.first && !terms.protect {
+                return Err(kept);
+            }
             let units = units.clamp(1, paced.window().promised());
-            let until = match paced.take(units, protect, &self.clock) {
+            let until = match paced.take(units, terms.protect, &self.clock) {
                 Take::Yes(block) => return Ok(Some((paced, block, units))),
                 Take::Wait(until) => until,
-                Take::Reserve => match self.reserve(name, paced, units, protect, owner).await {
+                Take::Reserve => match self.reserve(name, paced, units, terms).await {
                     Ok(Ok(())) => continue,
                     Ok(Err(until)) => until,
                     Err(error) => {
@@ -259,7 +285,7 @@ impl Limits {
                     }
                 },
             };
-            if until - now > SHORT {
+            if until - now > terms.patience {
                 return Err(until.min(now + LOOK_AGAIN));
             }
             self.clock.sleep((until - now).max(1)).await;
@@ -267,18 +293,18 @@ impl Limits {
     }
 
     /// Reserves a block in the budget's row, or reads the row when it is not known. Answers when there may be room, when there is none.
-    async fn reserve(&self, name: &str, paced: &Paced, units: i64, protect: bool, owner: bool) -> Result<Result<(), Millis>> {
+    async fn reserve(&self, name: &str, paced: &Paced, units: i64, terms: Terms<'_>) -> Result<Result<(), Millis>> {
         let _one = paced.writing.lock().await;
         let now = self.clock.now();
         // Whoever held the lock may have reserved enough for both.
-        if paced.window().look(units, protect, now) != Take::Reserve {
+        if paced.window().look(units, terms.protect, now) != Take::Reserve {
             return Ok(Ok(()));
         }
         let Some(version) = paced.window().version() else {
             self.read(name, paced).await?;
             return Ok(Ok(()));
         };
-        let planned = paced.window().plan(units, protect, owner, now);
+        let planned = paced.window().plan(units, terms.protect, terms.owned, now);
         let planned = match planned {
             Ok(planned) => planned,
             Err(until) => return Ok(Err(until)),

@@ -31,7 +31,7 @@ use crate::clock::{Clock, Millis};
 use crate::errors::{Error, Result};
 use crate::points;
 use egress::Egress;
-use limit::Ahead;
+use limit::{Ahead, SHORT};
 use line::Line;
 
 /// Largest answer that is read.
@@ -189,23 +189,27 @@ impl Sent {
 }
 
 /// On what terms requests are sent.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub struct Terms<'a> {
     /// The time after which a write may no longer start.
     pub deadline: Option<Millis>,
     /// Whether it protects people (a withdrawal, an erasure, a recall): such work has a part of the budget to itself.
     pub protect: bool,
+    /// Whether it goes before what only reads, where a budget is too small for both.
+    pub first: bool,
     /// Whether it is part of a connection's turn: sent only while the connection is this replica's.
     pub owned: bool,
+    /// How long it waits for a budget, inside the call.
+    pub patience: Millis,
     /// What was taken ahead for it from the connection's budgets.
     pub ahead: Option<&'a Ahead<'a>>,
 }
 
 impl Terms<'_> {
     /// Of a turn's reads.
-    pub const TURN: Self = Self { deadline: None, protect: false, owned: true, ahead: None };
+    pub const TURN: Self = Self { deadline: None, protect: false, first: false, owned: true, patience: SHORT, ahead: None };
     /// Of commands and pages that only look, for somebody who waits.
-    pub const VISIT: Self = Self { deadline: None, protect: false, owned: false, ahead: None };
+    pub const VISIT: Self = Self { owned: false, ..Self::TURN };
 }
 
 /// Sends an ask through the stack. Also answers whether nobody knows what became of some try of it: that one may still be
@@ -231,7 +235,7 @@ async fn send_on(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, t
     loop {
         let permit = match terms.ahead.and_then(|ahead| ahead.part(&ask.cost)) {
             Some(permit) => Ok(permit),
-            None => line.limits().spend(&ask.cost, terms.protect, terms.owned).await,
+            None => line.limits().spend(&ask.cost, terms).await,
         };
         let permit = match permit {
             Ok(permit) => permit,

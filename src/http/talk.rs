@@ -1,7 +1,10 @@
 //! Drives a connector's talk: sends what it asks for, lets it hear, hands on what it says.
 
+use std::collections::BTreeMap;
+
 use leadshare_connectors::sdk::{Ask, Cursor, Effect, ItemKey, ItemResult, Output, Record, Saved, Step, Talk};
 
+use super::limit::{LONG, SHORT};
 use super::line::Line;
 use super::{Sent, Terms, Transport, send};
 use crate::clock::{Clock, Millis};
@@ -64,6 +67,8 @@ pub async fn drive(
     sink: &mut impl Sink,
 ) -> Result<Ended> {
     let mut asks: Vec<Ask> = Vec::new();
+    // What would have been spent for nothing if the talk stopped here.
+    let mut spent = BTreeMap::new();
     loop {
         match talk.step() {
             Step::Ask(ask) => asks.push(ask),
@@ -71,27 +76,40 @@ pub async fn drive(
                 if asks.is_empty() {
                     return Ok(Ended::Passing("talk_stuck".into()));
                 }
-                let sent = transport.together(asks.iter().map(|ask| send(transport, line, clock, ask, terms))).await;
+                let patience = if spent.is_empty() || terms.deadline.is_some() { terms.patience } else { LONG };
+                let asked = std::mem::take(&mut asks);
+                let sent = match together(transport, line, clock, &asked, Terms { patience, ..terms }).await {
+                    Ok(sent) => sent,
+                    Err(until) => return Ok(Ended::Wait(until + line.limits().lasts(&spent))),
+                };
                 let mut stopped = None;
-                for (ask, (sent, open)) in std::mem::take(&mut asks).iter().zip(sent) {
+                for (ask, (sent, open)) in asked.iter().zip(sent) {
                     if let (Effect::Keyed(keys) | Effect::Once(keys), Sent::Answer(_) | Sent::Unknown) = (&ask.effect, &sent) {
                         sink.reached(keys, open);
                     }
                     match sent.heard() {
-                        Some(heard) => talk.heard(ask.tag, heard),
+                        Some(heard) => {
+                            add(&mut spent, ask);
+                            talk.heard(ask.tag, heard);
+                        }
                         None => stopped = Some(sent),
                     }
                 }
                 match stopped {
                     None => {}
                     Some(Sent::NeedsPerson { code, message }) => return Ok(Ended::NeedsPerson { code, message }),
-                    Some(Sent::Wait(until)) => return Ok(Ended::Wait(until)),
+                    // Begun again, it needs all that once more.
+                    Some(Sent::Wait(until)) => return Ok(Ended::Wait(until + line.limits().lasts(&spent))),
                     Some(_) => return Ok(Ended::Passing("unheard".into())),
                 }
             }
-            Step::Save(saved) => sink.save(saved).await?,
+            Step::Save(saved) => {
+                spent.clear();
+                sink.save(saved).await?;
+            }
             Step::Rest(by, saved) => return Ok(Ended::Rest(clock.now() + by, saved)),
             Step::Page(records, cursor) => {
+                spent.clear();
                 sink.page(records, cursor).await?;
                 if sink.enough() {
                     return Ok(Ended::Wait(clock.now()));
@@ -102,5 +120,27 @@ pub async fn drive(
             Step::Failed(fault) if fault.passing => return Ok(Ended::Passing(fault.code)),
             Step::Failed(fault) => return Ok(Ended::NeedsPerson { code: fault.code, message: fault.message }),
         }
+    }
+}
+
+/// Sends what a talk asks for together. Where a budget is so small that nobody waits for the next request, all of them are taken ahead:
+/// each try that sends some and gives up for the others would be spent for nothing.
+async fn together(transport: &Transport, line: &Line, clock: &Clock, asked: &[Ask], terms: Terms<'_>) -> Result<Vec<(Sent, bool)>, Millis> {
+    let mut cost = BTreeMap::new();
+    for ask in asked {
+        add(&mut cost, ask);
+    }
+    let slow = terms.ahead.is_none() && line.limits().slower(&cost, SHORT * asked.len() as Millis);
+    let ahead = if slow { Some(line.limits().ahead(&cost, terms).await?) } else { None };
+    let terms = match &ahead {
+        Some(ahead) => Terms { ahead: Some(ahead), patience: LONG, ..terms },
+        None => terms,
+    };
+    Ok(transport.together(asked.iter().map(|ask| send(transport, line, clock, ask, terms))).await)
+}
+
+fn add(cost: &mut BTreeMap<String, u32>, ask: &Ask) {
+    for (budget, units) in &ask.cost {
+        *cost.entry((*budget).to_owned()).or_default() += units;
     }
 }

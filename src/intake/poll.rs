@@ -23,9 +23,8 @@ const FOLLOWED: usize = 5_000;
 const FOLLOW_EVERY: Millis = 15;
 
 /// Pages with something new after which a poll rests until its connection's next turn, unless it has found before as much as a turn
-/// takes in: that is done, and what is urgent goes out, before a source's old records were all found. It does not rest on a
-/// page of deletions alone, for such pages say nothing of how far they were looked for, nor on one of which everything was known, nor
-/// where it began: it would come no further.
+/// takes in: that is done, and what is urgent goes out, before a source's old records were all found. It does not rest where it
+/// began: it would come no further.
 const PAGES: usize = 8;
 
 /// A vendor's clock is kept when it has moved by more than this: it is told in whole seconds.
@@ -58,7 +57,10 @@ pub async fn poll(ctx: &Context, line: &Line, stored: &Connection, object: &str,
         Ok(talk) => drive(&ctx.transport, line, &ctx.clock, talk, Terms::TURN, &mut pages).await?,
         Err(fault) => Ended::Passing(fault.code),
     };
-    pages.keep().await?;
+    // What nothing was found behind is kept with the end of the poll, or as the place to go on from.
+    if !pages.hints.is_empty() || !matches!(ended, Ended::Done(_)) {
+        pages.keep().await?;
+    }
     let (raised, more) = (pages.raised, pages.enough());
     points::at("poll.ended").await;
     let (reached, mut next) = match ended {
@@ -169,7 +171,8 @@ impl Sink for Pages<'_> {
     async fn page(&mut self, records: Vec<Record>, cursor: Cursor) -> Result<()> {
         points::at("poll.page_read").await;
         if records.is_empty() {
-            // The end of the poll keeps where it stands; an account in which nothing happens needs no commit of its own before that.
+            // An account in which nothing happens needs no commit of its own before the end of the poll.
+            self.reached = Some(cursor);
             return Ok(());
         }
         let state = |record: &Record| if record.state == State::Live { "live" } else { "gone" };
@@ -184,10 +187,9 @@ impl Sink for Pages<'_> {
         }
         self.raised += new.len();
         self.read += usize::from(!new.is_empty());
-        let live = new.iter().any(|record| record.state == State::Live);
         let most = read::in_a_turn(self.line);
         let moved = self.began.as_ref().is_none_or(|began| began.0 != cursor.0);
-        self.rests = (self.read >= PAGES || self.raised >= most) && live && moved;
+        self.rests = (self.read >= PAGES || self.raised >= most) && !new.is_empty() && moved;
         crate::metrics::hints(self.line.connector_name(), "poll", new.len() as u64);
         self.hints.extend(new.into_iter().map(|record| hint(self.object, record)));
         self.reached = Some(cursor);

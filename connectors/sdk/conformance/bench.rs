@@ -138,6 +138,8 @@ pub(super) enum Style {
     LastFirst,
     /// A talk that finds nobody ends; else it is opened again later.
     GiveUp,
+    /// A budget gives one request, and the next after such a pause: a talk is dropped after each, and opened again.
+    OneAtATime(Millis),
 }
 
 /// Trouble with one request.

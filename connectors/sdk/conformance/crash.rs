@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::bench::{Bench, Setup};
+use super::bench::{Bench, Setup, Style};
 use super::delivery::{all_written, batch, deliver, marker, recover};
 use super::driver::Ran;
 use super::poller::Poller;
 use super::{Case, Miss, Verdict, ensure, fail, not_applicable};
-use crate::sdk::{Doubt, Item, ItemResult, Millis, Op, Output, Saved};
+use crate::sdk::{Doubt, Fault, Item, ItemResult, Millis, Op, Output, Saved, State};
 
 /// Where a talk was dropped: the simulator as it then is, what is durable, what had been done.
 struct Wreck {
@@ -146,6 +146,47 @@ fn polls(setup: &Setup, apart: Millis, age: Millis) -> Verdict {
     })
 }
 
+/// A poll that is dropped after each request, and opened again from its last page's cursor after a pause. It comes to its end, and loses
+/// neither what it had not read, nor what was committed late in what it had, nor what is gone. `most`: after how many pauses the budget
+/// is large again; a pause so long that the next window is due before one was read has no other end.
+fn drips(setup: &Setup, pause: Millis, most: u32) -> Verdict {
+    let mut bench = setup.bench()?;
+    let mut poller = Poller::new(&bench);
+    let mut ids = vec![bench.person(0)?, bench.person(1)?];
+    poller.catch_up(&mut bench)?;
+    bench.sandbox.inject(Fault::CommitLag { ms: setup.manifest().poll.overlap_ms / 2 });
+    for n in 2..5 {
+        ids.push(bench.person(n)?);
+        bench.now += 11;
+    }
+    bench.sandbox.inject(Fault::CommitLag { ms: 0 });
+    let deleted = bench.delete_by_hand(&ids[0]).is_ok();
+    for n in 5..setup.sample.page * 2 + 10 {
+        ids.push(bench.person(n)?);
+        bench.now += 11;
+    }
+    bench.now += setup.manifest().poll.lag_ms + 1_000;
+    bench.style = Style::OneAtATime(pause);
+    let mut running = bench.start(&poller.op(&bench), None)?;
+    while running.ran.end.is_none() && running.pauses < most {
+        running.advance(&mut bench)?;
+    }
+    poller.keep(&running.ran);
+    if running.ran.end.is_some() {
+        poller.take(&running.ran)?;
+    }
+    bench.style = Style::default();
+    let end = bench.now + setup.manifest().poll.overlap_ms;
+    while bench.now < end {
+        bench.now += setup.manifest().poll.every_ms;
+        poller.poll(&mut bench)?;
+    }
+    poller.catch_up(&mut bench)?;
+    poller.saw_all(&ids)?;
+    let gone = poller.seen.iter().any(|record| record.id == ids[0] && record.state == State::Deleted);
+    ensure(gone || !deleted, || "the deletion was not seen".into())
+}
+
 fn settles(setup: &Setup) -> Verdict {
     let mut bench = setup.bench()?;
     bench.create(1, &marker(1))?;
@@ -193,6 +234,9 @@ pub(super) const CASES: &[Case] = &[
     ("crash: poll, at every step", |setup| polls(setup, 11, setup.manifest().poll.every_ms)),
     ("crash: poll of old records, at every step", |setup| polls(setup, 11, setup.manifest().poll.overlap_ms * 3)),
     ("crash: poll of one old time, at every step", |setup| polls(setup, 0, setup.manifest().poll.overlap_ms * 3)),
+    ("crash: poll of one request at a time", |setup| drips(setup, 20_000, u32::MAX)),
+    ("crash: poll taken up much later", |setup| drips(setup, setup.manifest().poll.overlap_ms * 2, 1)),
+    ("crash: poll taken up much later, again and again", |setup| drips(setup, setup.manifest().poll.overlap_ms * 2, 12)),
     ("crash: settle, at every step", settles),
     ("crash: saved state unreadable", unreadable_saved),
 ];

@@ -23,9 +23,11 @@ pub(super) struct Running {
     pub outstanding: Vec<Ask>,
     /// A write that is not keyed has an unknown outcome.
     once_unknown: bool,
-    pauses: u32,
+    pub pauses: u32,
     /// Items told of before the talk was last opened.
     told: usize,
+    /// Whether it has had an answer since.
+    answered: bool,
     pub ran: Ran,
 }
 
@@ -78,7 +80,7 @@ impl Bench {
             Err(fault) => return fail(format!("open refused: {}", fault_text(&fault))),
         };
         let ran = Ran { pages: Vec::new(), items: Vec::new(), saved: saved.cloned(), steps: 0, end: None };
-        Ok(Running { talk, op: op.clone(), outstanding: Vec::new(), once_unknown: false, pauses: 0, told: 0, ran })
+        Ok(Running { talk, op: op.clone(), outstanding: Vec::new(), once_unknown: false, pauses: 0, told: 0, answered: false, ran })
     }
 
     /// Runs a talk to its end, good or bad.
@@ -180,6 +182,7 @@ impl Running {
         self.outstanding.clear();
         self.once_unknown = false;
         self.told = self.ran.items.len();
+        self.answered = false;
         Ok(())
     }
 
@@ -190,7 +193,11 @@ impl Running {
         }
         let mut came: Vec<(Tag, Effect, Came)> = Vec::new();
         for ask in std::mem::take(&mut self.outstanding) {
-            let result = bench.send(&ask)?;
+            let result = match bench.style {
+                Style::OneAtATime(pause) if self.answered => Came::Later(pause, true),
+                _ => bench.send(&ask)?,
+            };
+            self.answered = true;
             came.push((ask.tag, ask.effect, result));
         }
         if bench.style == Style::LastFirst {

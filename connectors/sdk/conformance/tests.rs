@@ -25,6 +25,8 @@ fn each_defect_is_found() {
     let expected = [
         (Defect::LosesEqualTimes, "poll: over every cap at one time"),
         (Defect::NoOverlap, "poll: late commits"),
+        (Defect::StartsAgain, "crash: poll of one request at a time"),
+        (Defect::MovesItsWindow, "crash: poll taken up much later"),
         (Defect::TwinAfterTimeout, "deliver: answer lost, settled"),
         (Defect::WritesAfterUnknown, "law: only reads after unknown"),
         (Defect::BelievesForged, "webhook: forged"),

@@ -22,6 +22,10 @@ pub(super) enum Defect {
     LosesEqualTimes,
     /// Asks for nothing behind its cursor: rows that commit late are lost.
     NoOverlap,
+    /// Says after a page how far it came by time alone: broken off, it reads again what it read before that, for ever.
+    StartsAgain,
+    /// Reads up to another end when it is taken up again: rows that commit late before that are lost.
+    MovesItsWindow,
     /// Creates without looking, and says after a lost answer that nothing happened.
     TwinAfterTimeout,
     /// Sends the create again at once when its outcome is unknown.
@@ -100,7 +104,7 @@ pub(super) fn entry(defect: Defect) -> Entry {
             match defect { $(Defect::$name => || Box::new(Toy::new(Defect::$name)),)* }
         };
     }
-    let connector: fn() -> Box<dyn Connector> = connector!(None LosesEqualTimes NoOverlap TwinAfterTimeout WritesAfterUnknown BelievesForged
+    let connector: fn() -> Box<dyn Connector> = connector!(None LosesEqualTimes NoOverlap StartsAgain MovesItsWindow TwinAfterTimeout WritesAfterUnknown BelievesForged
         Reserialises SettlesTwice RecreatesDeleted SinksNeighbours TrustsCutAnswers AsksElsewhere);
     Entry { name: "toy", connector, sandbox: |_| Box::new(sandbox::ToySandbox::default()) }
 }
@@ -147,7 +151,8 @@ impl Connector for Toy {
             return Err(TalkFault { code: "not_supported".into(), message: "rows become nothing else".into(), passing: false });
         }
         let overlap = if self.defect == Defect::NoOverlap { 0 } else { self.manifest.poll.overlap_ms };
-        let mut talk = ToyTalk { op: op.clone(), defect: self.defect, overlap, steps: VecDeque::new(), at: 0, writing: false, stop: false };
+        let mut talk =
+            ToyTalk { op: op.clone(), defect: self.defect, overlap, steps: VecDeque::new(), at: 0, to: 0, writing: false, stop: false };
         talk.begin();
         Ok(Box::new(talk))
     }
@@ -193,6 +198,8 @@ struct ToyTalk {
     overlap: Millis,
     steps: VecDeque<Step>,
     at: usize,
+    /// The end of the window that a poll reads.
+    to: Millis,
     /// Whether the ask under way is the write of the item, not the look before it.
     writing: bool,
     /// Nothing may be written any more in this talk.
@@ -234,9 +241,15 @@ impl ToyTalk {
     fn begin(&mut self) {
         match self.op.clone() {
             Op::Changes { cursor, from, until, selection, .. } => {
-                let low = cursor.and_then(|cursor| cursor.0.as_i64()).map_or(from, |at| at - self.overlap);
+                // A window that was read to its end is kept as that, another as the row to go on behind.
+                let cursor = cursor.map(|cursor| cursor.0).unwrap_or_default();
+                let low = match &cursor["at"] {
+                    Value::Null => cursor.as_i64().map_or(from, |at| at - self.overlap).to_string(),
+                    at => format!("{at}&after={}", cursor["id"].as_str().unwrap_or_default()),
+                };
+                self.to = cursor["to"].as_i64().filter(|_| self.defect != Defect::MovesItsWindow).unwrap_or(until);
                 let filter = selection.first().map_or(String::new(), |(field, values)| format!("&{field}={}", values.join(",")));
-                self.get(format!("/rows?from={low}&to={until}{filter}"));
+                self.get(format!("/rows?from={low}&to={}{filter}", self.to));
             }
             Op::Fetch { ids, .. } => self.get(format!("/rows/some?ids={}", ids.join(","))),
             Op::Find { field, value, .. } => self.get(format!("/rows/by?field={field}&value={}", encoded(&value))),
@@ -343,7 +356,7 @@ impl ToyTalk {
 
     fn read(&mut self, op: &Op, response: &Response) {
         let output = match op {
-            Op::Changes { until, .. } => return self.page(*until, response),
+            Op::Changes { .. } => return self.page(response),
             Op::Erase { .. } => Some(Output::Done),
             Op::Describe { .. } => described(response).map(Output::Described),
             Op::Check { marker_field, fields, .. } => described(response).map(|known| {
@@ -363,22 +376,25 @@ impl ToyTalk {
         }
     }
 
-    fn page(&mut self, until: Millis, response: &Response) {
+    fn page(&mut self, response: &Response) {
+        let until = self.to;
         let Some(page) = rows(response) else {
             if self.defect == Defect::TrustsCutAnswers {
                 return self.steps.push_back(Step::Done(Output::Cursor(Cursor(until.into()))));
             }
             return self.failed("no rows");
         };
-        let next = (page.len() == sandbox::PAGE).then(|| page.last().cloned()).flatten();
-        let reached = page.last().and_then(|row| row.modified_at).unwrap_or(until);
-        if !page.is_empty() {
-            self.steps.push_back(Step::Page(page, Cursor(reached.into())));
-        }
-        match next {
+        let last = page.last().map(|row| (row.modified_at.unwrap_or(until), row.id.clone()));
+        let full = page.len() == sandbox::PAGE;
+        let cursor = match &last {
+            Some((at, id)) if self.defect != Defect::StartsAgain => json!({"to": until, "at": at, "id": id}),
+            last => last.as_ref().map_or(until, |(at, _)| *at).into(),
+        };
+        self.steps.push_back(Step::Page(page, Cursor(cursor)));
+        match last.filter(|_| full) {
             None => self.steps.push_back(Step::Done(Output::Cursor(Cursor(until.into())))),
-            Some(_) if self.defect == Defect::LosesEqualTimes => self.get(format!("/rows?from={}&to={until}", reached + 1)),
-            Some(last) => self.get(format!("/rows?from={reached}&to={until}&after={}", last.id)),
+            Some((at, _)) if self.defect == Defect::LosesEqualTimes => self.get(format!("/rows?from={}&to={until}", at + 1)),
+            Some((at, id)) => self.get(format!("/rows?from={at}&to={until}&after={id}")),
         }
     }
 }
