@@ -18,7 +18,7 @@ host_suffixes = ["oauthcrm.example"]
 objects = ["contact"]
 poll = { overlap_ms = 0, lag_ms = 0, every_ms = 1 }
 read = { batch = 1 }
-write = { safety = "unique_key", settle_after_ms = 1, batch = 1, marker_field = "m" }
+write = { safety = "unique_key", settle_after_ms = 1, batch = 1, marker_field = "m", needs = { general = 3 } }
 auth = { kind = "oauth2", authorize_url = "https://x", token_url = "https://x", scopes = [], pkce = true, rotates = false }
 [[budget]]
 name = "general"
@@ -261,6 +261,19 @@ fn budgets_follow_the_operator() {
     let all = [("general".to_owned(), 100, 10_000), ("daily".to_owned(), 500, 86_400_000), ("search".to_owned(), 5, 1_000)];
     assert_eq!(limits(connection.budgets(&manifest)), all);
     assert_eq!(connection.share_of_budget, Some(10));
+}
+
+// Breaks when an operator leaves an account less than one write takes, and learns only from deliveries that never end.
+#[test]
+fn a_budget_gives_one_write_at_least() {
+    let folder = Folder::new("small-budgets");
+    let said = |more: &str| load(&folder.write("leadshare.toml", &(good() + more)), &[]).err().unwrap_or_default();
+    let told = said("[connections.north-wind.budgets]\ngeneral = { limit = 2 }\n");
+    assert!(told.contains("2 of `general` are less than one write to OAuth CRM takes"), "{told}");
+    assert!(told.contains("leadshare.toml:") && told.contains("leave it 3 at least"), "{told}");
+    let told = said("share_of_budget = 2\n");
+    assert!(told.contains("2 of `general` are less"), "{told}");
+    assert_eq!(said("share_of_budget = 3\n"), "");
 }
 
 // Breaks when editors complete from another form than the one that is read.

@@ -184,7 +184,12 @@ impl World {
                 }
             }
         }
-        panic!("the world does not come to rest: {:?}; {:?}; {:?}", dirty::pending(&self.ctx.db).await, deliveries::open(&self.ctx.db).await, self.alerts().await);
+        panic!(
+            "the world does not come to rest: {:?}; {:?}; {:?}",
+            dirty::pending(&self.ctx.db).await,
+            deliveries::open(&self.ctx.db).await,
+            self.alerts().await
+        );
     }
 
     /// Lets so much time pass, working every fifteen seconds.
