@@ -285,7 +285,7 @@ impl Changes {
         let ended = sweep.after.is_none();
         if ended {
             self.position.swept = self.position.swept.max(sweep.began);
-            self.position.sweep_due = sweep.began + (sweep.pages - 1) * SWEEP_PAGE_EVERY;
+            self.position.sweep_due = self.wanted.until + (sweep.pages - 1) * SWEEP_PAGE_EVERY;
         }
         self.position.sweep = Some(sweep.clone()).filter(|_| !ended);
         let cursor = self.cursor();

@@ -161,6 +161,9 @@ pub struct Poll {
 pub struct Read {
     /// Most ids in one fetch.
     pub batch: usize,
+    /// The most that each of them spends from budgets besides, where facts are asked for that are kept beside the record.
+    #[serde(default)]
+    pub beside: BTreeMap<String, u32>,
 }
 
 /// Writing facts.
@@ -174,8 +177,8 @@ pub struct Write {
     pub settle_after_ms: Millis,
     /// Most items in one write.
     pub batch: usize,
-    /// The most that one write spends from budgets, where it takes several requests: they are not begun before there is
-    /// enough for the last.
+    /// The most that one write spends from budgets with the look before it, where that takes several requests: they are not begun
+    /// before there is enough for the last.
     #[serde(default)]
     pub needs: BTreeMap<String, u32>,
     /// Default name of the field that holds our marker.

@@ -83,3 +83,8 @@ pub fn history_of(field: &str) -> String {
 pub fn beside_record(what: &str) -> String {
     format!("@{what}")
 }
+
+/// Whether that is asked for under this name.
+pub fn is_beside_record(name: &str) -> bool {
+    name.starts_with('@')
+}

@@ -269,10 +269,10 @@ fn a_budget_gives_one_write_at_least() {
     let folder = Folder::new("small-budgets");
     let said = |more: &str| load(&folder.write("leadshare.toml", &(good() + more)), &[]).err().unwrap_or_default();
     let told = said("[connections.north-wind.budgets]\ngeneral = { limit = 2 }\n");
-    assert!(told.contains("2 of `general` are less than one write to OAuth CRM takes"), "{told}");
-    assert!(told.contains("leadshare.toml:") && told.contains("leave it 3 at least"), "{told}");
+    assert!(told.contains("2 of `general` are ours, and one write to OAuth CRM takes 3"), "{told}");
+    assert!(told.contains("leadshare.toml:") && told.contains("a larger limit"), "{told}");
     let told = said("share_of_budget = 2\n");
-    assert!(told.contains("2 of `general` are less"), "{told}");
+    assert!(told.contains("2 of `general` are ours"), "{told}");
     assert_eq!(said("share_of_budget = 3\n"), "");
 }
 

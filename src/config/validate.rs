@@ -308,16 +308,16 @@ fn against_manifest(name: &str, connection: &Connection, manifest: &Manifest, ch
             check.wrong(&path, "config.wrong_value", format!("{title} has no budget `{budget}`"), hint);
         }
     }
-    let share = u32::from(connection.share_of_budget.unwrap_or(100));
+    let share = u64::from(connection.share_of_budget.unwrap_or(100));
     for budget in connection.budgets(manifest) {
-        let needs = manifest.write.needs.get(&budget.name).copied().unwrap_or_default();
-        let ours = budget.limit * share / 100;
+        let needs = u64::from(manifest.write.needs.get(&budget.name).copied().unwrap_or_default());
+        let ours = u64::from(budget.limit) * share / 100;
         if budget.limit > 0 && ours < needs {
             let changed = connection.budgets.contains_key(&budget.name);
             let path = if changed { vec!["connections", name, "budgets", &budget.name] } else { at("share_of_budget").to_vec() };
             let message =
-                format!("{ours} of `{}` are less than one write to {title} takes, so that nothing would be delivered", budget.name);
-            check.wrong(&path, "config.wrong_value", message, format!("leave it {needs} at least"));
+                format!("{ours} of `{}` are ours, and one write to {title} takes {needs}: nothing would be delivered", budget.name);
+            check.wrong(&path, "config.wrong_value", message, "a larger limit, or a larger share_of_budget");
         }
     }
 }

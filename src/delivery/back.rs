@@ -9,6 +9,7 @@ use super::{About, Prepared, Way, put_off};
 use crate::clock::{Millis, SECOND};
 use crate::context::Context;
 use crate::errors::Result;
+use crate::http::Terms;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, NoSink, drive};
 use crate::mapping::{Mapping, StatusBack};
@@ -32,12 +33,13 @@ pub(super) async fn prepare(
     mapping: &Mapping,
     lease: &str,
     claimed: Vec<Delivery>,
+    terms: Terms<'_>,
 ) -> Result<(Vec<Prepared>, Millis)> {
     if claimed.is_empty() {
         return Ok((Vec::new(), 0));
     }
     let same_field = mapping.tells_where_people_stop();
-    let said = if same_field { as_they_are(ctx, line, mapping, &claimed).await? } else { Ok(BTreeMap::new()) };
+    let said = if same_field { as_they_are(ctx, line, mapping, &claimed, terms).await? } else { Ok(BTreeMap::new()) };
     let said = match said {
         Ok(said) => said,
         Err(until) => {
@@ -130,13 +132,14 @@ async fn as_they_are(
     line: &Line,
     mapping: &Mapping,
     claimed: &[Delivery],
+    terms: Terms<'_>,
 ) -> Result<Result<BTreeMap<String, ConsentClaim>, Millis>> {
     let ids = Value::from(claimed.iter().map(|d| json!([d.share])).collect::<Vec<_>>());
     let ids = shares::sources(&ctx.db, line.name(), mapping.object(), &ids).await?;
     let op = Op::Fetch { object: mapping.object().to_owned(), ids, fields: mapping.consent_fields() };
     let later = ctx.clock.now() + LOOK_AGAIN;
     let Ok(talk) = line.connector().open(&op, &line.account(), None) else { return Ok(Err(later)) };
-    Ok(match drive(&ctx.transport, line, &ctx.clock, talk, super::terms(claimed), &mut NoSink).await? {
+    Ok(match drive(&ctx.transport, line, &ctx.clock, talk, terms, &mut NoSink).await? {
         Ended::Done(Output::Records(records)) => Ok(records.into_iter().map(|r| (r.id, mapping.consent(&r.fields))).collect()),
         Ended::Wait(until) | Ended::Rest(until, _) => Err(until.max(later)),
         Ended::NeedsPerson { code, message } => {

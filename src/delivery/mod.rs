@@ -22,6 +22,7 @@ use crate::context::Context;
 use crate::errors::Result;
 use crate::firsts::GATES_HOLD;
 use crate::http::Terms;
+use crate::http::limit::Ahead;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, Sink, drive};
 use crate::mapping::Mapping;
@@ -137,10 +138,10 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
     // With a unique key a create of unknown outcome is simply sent again; without one, it is looked for first.
     let (doubtful, clear): (Vec<Delivery>, Vec<Delivery>) =
         claimed.into_iter().partition(|d| d.intent.is_some() && d.creates && safety != WriteSafety::UniqueKey && way == Way::Out);
-    settle(ctx, line, mapping, &lease, doubtful).await?;
+    settle(ctx, line, mapping, &lease, doubtful, None).await?;
 
     let ahead = if slow && !clear.is_empty() {
-        match line.limits().ahead(needs, terms).await {
+        match line.limits().ahead_of_others(needs, terms).await {
             Ok(ahead) => Some(ahead),
             Err(until) => {
                 put_off(ctx, way, &lease, &clear, until, "waiting").await?;
@@ -266,11 +267,11 @@ async fn carry(
     let (prepared, checked) = match (batch, way) {
         (Batch::Ready(prepared, judged), _) => (prepared, judged),
         (Batch::Claimed(batch), Way::Out) => {
-            let (prepared, unsettled, checked) = out::prepare(ctx, rules, line, mapping, lease, batch).await?;
-            settle(ctx, line, mapping, lease, unsettled).await?;
+            let (prepared, unsettled, checked) = out::prepare(ctx, rules, line, mapping, lease, batch, terms).await?;
+            settle(ctx, line, mapping, lease, unsettled, terms.ahead).await?;
             (prepared, checked)
         }
-        (Batch::Claimed(batch), Way::Back) => back::prepare(ctx, rules, line, mapping, lease, batch).await?,
+        (Batch::Claimed(batch), Way::Back) => back::prepare(ctx, rules, line, mapping, lease, batch, terms).await?,
     };
     if prepared.is_empty() {
         return Ok(());
@@ -302,11 +303,18 @@ fn terms(claimed: &[Delivery]) -> Terms<'static> {
 }
 
 /// Looks for creates of unknown outcome; too early, they wait.
-async fn settle(ctx: &Context, line: &Line, mapping: &Mapping, lease: &str, doubtful: Vec<Delivery>) -> Result<()> {
+async fn settle(
+    ctx: &Context,
+    line: &Line,
+    mapping: &Mapping,
+    lease: &str,
+    doubtful: Vec<Delivery>,
+    ahead: Option<&Ahead<'_>>,
+) -> Result<()> {
     if doubtful.is_empty() {
         return Ok(());
     }
-    let (now, terms) = (ctx.clock.now(), terms(&doubtful));
+    let (now, terms) = (ctx.clock.now(), Terms { ahead, ..terms(&doubtful) });
     let ripe_at = |d: &Delivery| d.sent_at.unwrap_or(now) + line.settle_after();
     let (ripe, early): (Vec<Delivery>, Vec<Delivery>) = doubtful.into_iter().partition(|d| ripe_at(d) <= now);
     if !early.is_empty() {

@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::decide;
 use crate::entries::Entries;
 use crate::errors::Result;
+use crate::http::Terms;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, NoSink, drive};
 use crate::mapping::Mapping;
@@ -92,11 +93,12 @@ pub(super) async fn prepare(
     mapping: &Mapping,
     lease: &str,
     claimed: Vec<Delivery>,
+    terms: Terms<'_>,
 ) -> Result<(Vec<Prepared>, Vec<Delivery>, Millis)> {
     if claimed.is_empty() {
         return Ok((Vec::new(), Vec::new(), 0));
     }
-    let current = adopted(ctx, line, mapping, &claimed).await?;
+    let current = adopted(ctx, line, mapping, &claimed, terms).await?;
     let mut tries = ctx.db.tries();
     let checked = loop {
         let mut tx = tries.begin().await?;
@@ -368,7 +370,13 @@ pub(super) async fn for_settling(ctx: &Context, line: &Line, doubtful: Vec<Deliv
 }
 
 /// Reads the records that were there before us, so that only what may be filled is filled. By share.
-async fn adopted(ctx: &Context, line: &Line, mapping: &Mapping, claimed: &[Delivery]) -> Result<BTreeMap<String, Fields>> {
+async fn adopted(
+    ctx: &Context,
+    line: &Line,
+    mapping: &Mapping,
+    claimed: &[Delivery],
+    terms: Terms<'_>,
+) -> Result<BTreeMap<String, Fields>> {
     let ids = Value::from(claimed.iter().map(|d| json!([d.share])).collect::<Vec<_>>());
     let by_id: BTreeMap<String, String> = shares::adopted(&ctx.db, line.name(), &ids).await?.into_iter().collect();
     if by_id.is_empty() {
@@ -378,7 +386,7 @@ async fn adopted(ctx: &Context, line: &Line, mapping: &Mapping, claimed: &[Deliv
     fields.push(mapping.marker_field(line.manifest()).to_owned());
     let op = Op::Fetch { object: mapping.object().to_owned(), ids: by_id.keys().cloned().collect(), fields };
     let Ok(talk) = line.connector().open(&op, &line.account(), None) else { return Ok(BTreeMap::new()) };
-    match drive(&ctx.transport, line, &ctx.clock, talk, super::terms(claimed), &mut NoSink).await? {
+    match drive(&ctx.transport, line, &ctx.clock, talk, terms, &mut NoSink).await? {
         Ended::Done(Output::Records(records)) => {
             Ok(records.into_iter().filter_map(|r| Some((by_id.get(&r.id)?.clone(), r.fields))).collect())
         }

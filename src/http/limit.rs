@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -52,16 +51,28 @@ impl GovernorClock for Ticks {
 
 type Pace = RateLimiter<NotKeyed, InMemoryState, Ticks, governor::middleware::NoOpMiddleware<Tick>>;
 
-/// How long a request waits inside a call; longer waits are durable snoozes.
+/// How long a request waits for a budget's next unit inside a call; longer waits are durable snoozes.
 pub const SHORT: Millis = 3 * SECOND;
 /// The same for one that ends what others began: given up, all of them would have to be sent again.
 pub const LONG: Millis = 30 * SECOND;
-/// How long a budget is kept for what goes first after the time at which that was to come again.
+/// Which part of a window's units may go at once, for what a short pause left unused is caught up.
+const CAUGHT_UP: i64 = 4;
+/// How long a budget is kept for deliveries after the time at which they were to come again.
 const KEPT: Millis = 2 * SECOND;
 /// No snooze for a budget is longer: the operator or the vendor may have changed it meanwhile.
 const LOOK_AGAIN: Millis = 15 * MINUTE;
 /// The name of a pause that binds every budget.
 const EVERY: &str = "*";
+
+/// A budget too small for all is left to deliveries that wait for their units, and then for as long to everything else.
+#[derive(Default)]
+struct Kept {
+    /// Since when it is left to them; 0 when it is not.
+    since: Millis,
+    until: Millis,
+    /// It is not left to them again before this.
+    free_until: Millis,
+}
 
 struct Paced {
     window: Mutex<Window>,
@@ -69,8 +80,7 @@ struct Paced {
     writing: tokio::sync::Mutex<()>,
     /// The even rate, with the units of a window that it is for.
     pace: Mutex<(i64, Option<Pace>)>,
-    /// Until when it is left to what goes first.
-    kept: AtomicI64,
+    kept: Mutex<Kept>,
     length: Millis,
 }
 
@@ -80,18 +90,18 @@ impl Paced {
             window: Mutex::new(Window::new(budget.limit, fixed, share, budget.window_ms, &clock.id())),
             writing: tokio::sync::Mutex::default(),
             pace: Mutex::default(),
-            kept: AtomicI64::default(),
+            kept: Mutex::default(),
             length: budget.window_ms.max(1),
         }
     }
 
-    /// Until when the even rate says to wait. A quarter of a window's units may go at once: what a short pause left unused is caught up.
+    /// Until when the even rate says to wait. [A part](CAUGHT_UP) of a window's units may go at once.
     fn paced(&self, promised: i64, units: i64, clock: &Clock) -> Option<Millis> {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         if pace.0 != promised {
             let most = promised.clamp(1, i64::from(u32::MAX)) as u32;
             let quota = Quota::with_period(Duration::from_millis(self.length as u64) / most);
-            let quota = quota.and_then(|quota| Some(quota.allow_burst(NonZeroU32::new((most / 4).max(1))?)));
+            let quota = quota.and_then(|quota| Some(quota.allow_burst(NonZeroU32::new((most / CAUGHT_UP as u32).max(1))?)));
             *pace = (promised, quota.map(|quota| RateLimiter::direct_with_clock(quota, Ticks(clock.clone()))));
         }
         let units = NonZeroU32::new(units as u32).unwrap_or(NonZeroU32::MIN);
@@ -242,19 +252,46 @@ impl Limits {
         cost.iter().filter_map(lasts).max().unwrap_or_default()
     }
 
-    /// Takes at once, ahead of them, what requests cost that must not wait for one another; waits as [`Limits::spend`] does. What goes
-    /// first finds its units when it comes again: until then nothing else takes them one by one, except to protect people.
+    /// So many requests of this cost budgets give at once after a pause, half of what may be caught up, or within this time; one at least.
+    pub fn give(&self, cost: &BTreeMap<String, u32>, within: Millis) -> usize {
+        let given = |(name, units): (&String, &u32)| {
+            let paced = self.paced(name)?;
+            let promised = paced.window().promised();
+            Some((promised * within / paced.length).max(promised / CAUGHT_UP / 2) / i64::from((*units).max(1)))
+        };
+        cost.iter().filter_map(given).min().map_or(usize::MAX, |given| given.max(1) as usize)
+    }
+
+    /// As [`Limits::ahead`], for deliveries: they find their units when they come again, for until then nothing else takes them one by
+    /// one, except to protect people.
+    ///
+    /// # Errors
+    /// When it would take longer: the time from which it may be tried again.
+    pub async fn ahead_of_others(&self, cost: &BTreeMap<String, u32>, terms: Terms<'_>) -> Result<Ahead<'_>, Millis> {
+        let ahead = self.ahead(cost, terms).await;
+        let now = self.clock.now();
+        for paced in cost.keys().filter_map(|name| self.paced(name)) {
+            let mut kept = paced.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            match &ahead {
+                Ok(_) if kept.since > 0 => *kept = Kept { free_until: now + (now - kept.since), ..Kept::default() },
+                Err(until) if now >= kept.free_until => {
+                    kept.since = if kept.until < now { now } else { kept.since };
+                    kept.until = until + KEPT;
+                }
+                _ => {}
+            }
+        }
+        ahead
+    }
+
+    /// Takes at once, ahead of them, what requests cost that must not wait for one another; waits as [`Limits::spend`] does.
     ///
     /// # Errors
     /// When it would take longer: the time from which it may be tried again.
     pub async fn ahead(&self, cost: &BTreeMap<String, u32>, terms: Terms<'_>) -> Result<Ahead<'_>, Millis> {
         let mut ahead = Ahead { limits: self, left: Mutex::default() };
         for (name, units) in cost {
-            let taken = self.take(name, i64::from(*units), terms).await;
-            if let Some(paced) = self.paced(name).filter(|_| terms.first) {
-                paced.kept.store(taken.as_ref().err().map_or(0, |until| until + KEPT), Ordering::Relaxed);
-            }
-            if let Some((_, block, units)) = taken? {
+            if let Some((_, block, units)) = self.take(name, i64::from(*units), terms).await? {
                 ahead.left.get_mut().unwrap_or_else(PoisonError::into_inner).push((name.clone(), block, units));
             }
         }
@@ -268,11 +305,11 @@ impl Limits {
                 return Err(until);
             }
             let Some(paced) = self.paced(name) else { return Ok(None) };
-            let kept = paced.kept.load(Ordering::Relaxed);
+            let kept = paced.kept.lock().unwrap_or_else(PoisonError::into_inner).until;
             if kept > now && !terms.first && !terms.protect {
                 return Err(kept);
             }
-            let units = units.clamp(1, paced.window().promised());
+            let units = units.clamp(1, paced.window().cap(terms.protect, now).max(1));
             let until = match paced.take(units, terms.protect, &self.clock) {
                 Take::Yes(block) => return Ok(Some((paced, block, units))),
                 Take::Wait(until) => until,

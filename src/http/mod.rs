@@ -195,11 +195,11 @@ pub struct Terms<'a> {
     pub deadline: Option<Millis>,
     /// Whether it protects people (a withdrawal, an erasure, a recall): such work has a part of the budget to itself.
     pub protect: bool,
-    /// Whether it goes before what only reads, where a budget is too small for both.
+    /// Whether budgets are left to it that are [kept](limit::Limits::ahead_of_others) for deliveries.
     pub first: bool,
     /// Whether it is part of a connection's turn: sent only while the connection is this replica's.
     pub owned: bool,
-    /// How long it waits for a budget, inside the call.
+    /// How long it waits for a budget's next unit, inside the call.
     pub patience: Millis,
     /// What was taken ahead for it from the connection's budgets.
     pub ahead: Option<&'a Ahead<'a>>,

@@ -78,10 +78,7 @@ pub async fn drive(
                 }
                 let patience = if spent.is_empty() || terms.deadline.is_some() { terms.patience } else { LONG };
                 let asked = std::mem::take(&mut asks);
-                let sent = match together(transport, line, clock, &asked, Terms { patience, ..terms }).await {
-                    Ok(sent) => sent,
-                    Err(until) => return Ok(Ended::Wait(until + line.limits().lasts(&spent))),
-                };
+                let sent = together(transport, line, clock, &asked, Terms { patience, ..terms }).await;
                 let mut stopped = None;
                 for (ask, (sent, open)) in asked.iter().zip(sent) {
                     if let (Effect::Keyed(keys) | Effect::Once(keys), Sent::Answer(_) | Sent::Unknown) = (&ask.effect, &sent) {
@@ -98,15 +95,15 @@ pub async fn drive(
                 match stopped {
                     None => {}
                     Some(Sent::NeedsPerson { code, message }) => return Ok(Ended::NeedsPerson { code, message }),
-                    // Begun again, it needs all that once more.
-                    Some(Sent::Wait(until)) => return Ok(Ended::Wait(until + line.limits().lasts(&spent))),
+                    // Begun again, it needs all that once more; what protects people does not wait for the pace.
+                    Some(Sent::Wait(until)) => {
+                        let again = if terms.protect { 0 } else { line.limits().lasts(&spent) };
+                        return Ok(Ended::Wait(until + again));
+                    }
                     Some(_) => return Ok(Ended::Passing("unheard".into())),
                 }
             }
-            Step::Save(saved) => {
-                spent.clear();
-                sink.save(saved).await?;
-            }
+            Step::Save(saved) => sink.save(saved).await?,
             Step::Rest(by, saved) => return Ok(Ended::Rest(clock.now() + by, saved)),
             Step::Page(records, cursor) => {
                 spent.clear();
@@ -123,20 +120,41 @@ pub async fn drive(
     }
 }
 
-/// Sends what a talk asks for together. Where a budget is so small that nobody waits for the next request, all of them are taken ahead:
-/// each try that sends some and gives up for the others would be spent for nothing.
-async fn together(transport: &Transport, line: &Line, clock: &Clock, asked: &[Ask], terms: Terms<'_>) -> Result<Vec<(Sent, bool)>, Millis> {
+/// Sends what a talk asks for together; once nothing more is to be had of a budget, the rest waits. Where a budget is so small that nobody
+/// waits for its next unit, as many as it gives at once are taken ahead together: each try that sends some and gives up for others would be
+/// spent for nothing.
+async fn together(transport: &Transport, line: &Line, clock: &Clock, asked: &[Ask], terms: Terms<'_>) -> Vec<(Sent, bool)> {
+    let limits = line.limits();
+    if terms.ahead.is_some() || !limits.slower(&cost(asked), SHORT * asked.len() as Millis) {
+        return transport.together(asked.iter().map(|ask| send(transport, line, clock, ask, terms))).await;
+    }
+    let mut sent = Vec::new();
+    let mut patience = terms.patience;
+    for part in asked.chunks(limits.give(&cost(&asked[..1]), 0)) {
+        let ahead = match limits.ahead(&cost(part), Terms { patience, ..terms }).await {
+            Ok(ahead) => ahead,
+            Err(until) => {
+                crate::metrics::vendor_wait(line.connector_name());
+                sent.resize_with(asked.len(), || (Sent::Wait(until), false));
+                break;
+            }
+        };
+        if terms.deadline.is_none() {
+            patience = LONG;
+        }
+        let terms = Terms { ahead: Some(&ahead), patience, ..terms };
+        sent.extend(transport.together(part.iter().map(|ask| send(transport, line, clock, ask, terms))).await);
+    }
+    sent
+}
+
+/// What requests spend together.
+fn cost(asked: &[Ask]) -> BTreeMap<String, u32> {
     let mut cost = BTreeMap::new();
     for ask in asked {
         add(&mut cost, ask);
     }
-    let slow = terms.ahead.is_none() && line.limits().slower(&cost, SHORT * asked.len() as Millis);
-    let ahead = if slow { Some(line.limits().ahead(&cost, terms).await?) } else { None };
-    let terms = match &ahead {
-        Some(ahead) => Terms { ahead: Some(ahead), patience: LONG, ..terms },
-        None => terms,
-    };
-    Ok(transport.together(asked.iter().map(|ask| send(transport, line, clock, ask, terms))).await)
+    cost
 }
 
 fn add(cost: &mut BTreeMap<String, u32>, ask: &Ask) {

@@ -221,7 +221,7 @@ impl Window {
     }
 
     /// How much may be held at once, for protecting work and for the rest.
-    fn cap(&self, protect: bool, now: Millis) -> i64 {
+    pub fn cap(&self, protect: bool, now: Millis) -> i64 {
         let ours = self.ours();
         let vendor = self.limit() - if self.others.1 > now { self.others.0 } else { 0 };
         let kept_free = ours / PROTECTED;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use leadshare_connectors::sdk::record::is_beside_record;
 use leadshare_connectors::sdk::{Op, Output, Record, State};
 use serde_json::{Value, json};
 
@@ -9,6 +10,7 @@ use crate::clock::{MINUTE, Millis, SECOND};
 use crate::context::Context;
 use crate::errors::Result;
 use crate::http::Terms;
+use crate::http::limit::LONG;
 use crate::http::line::Line;
 use crate::http::talk::{Ended, NoSink, drive};
 use crate::mapping::Mapping;
@@ -48,14 +50,21 @@ pub struct Batch {
     pub full: bool,
 }
 
-/// Most hints of one batch.
-fn batch(line: &Line) -> usize {
-    line.manifest().read.batch * AT_ONCE
-}
-
 /// Most hints of one object that a turn takes in.
 pub fn in_a_turn(line: &Line) -> usize {
-    batch(line) * BATCHES * IN_A_ROW
+    line.manifest().read.batch * AT_ONCE * BATCHES * IN_A_ROW
+}
+
+/// Most hints of one request, and of one batch. Where each record may take a request of its own besides, a small budget is not asked for more
+/// than it gives while the hints are claimed.
+fn sizes(line: &Line, fields: &[String]) -> (usize, usize) {
+    let read = &line.manifest().read;
+    let most = read.batch.max(1);
+    let beside = fields.iter().any(|name| is_beside_record(name));
+    match line.limits().give(&read.beside, LONG) {
+        given if beside && given < most => (given, given),
+        _ => (most, most * AT_ONCE),
+    }
 }
 
 /// How long a hint waits that the volume brake holds, unless somebody lets it go.
@@ -71,7 +80,10 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping, braked: bool) -
     let now = ctx.clock.now();
     let lease = ctx.clock.id();
     let object = mapping.object();
-    let limit = batch(line);
+    let mut fields = mapping.read_fields();
+    fields.extend(news_fields(mapping));
+    fields.push(mapping.marker_field(line.manifest()).to_owned());
+    let (size, limit) = sizes(line, &fields);
     let claimed = dirty::claim(&ctx.db, line.name(), object, &lease, now, now + LEASE, limit).await?;
     if claimed.is_empty() {
         return Ok(None);
@@ -116,11 +128,8 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping, braked: bool) -
     }
 
     if !others.is_empty() {
-        let mut fields = mapping.read_fields();
-        fields.extend(news_fields(mapping));
-        fields.push(mapping.marker_field(line.manifest()).to_owned());
         let ask = |ids| Op::Fetch { object: object.to_owned(), ids, fields: fields.clone() };
-        batch.source = fetch_all(ctx, line, object, &lease, others, ask).await?;
+        batch.source = fetch_all(ctx, line, object, &lease, size, others, ask).await?;
     }
     if !follow.is_empty() {
         let mut fields = mapping.follow_fields();
@@ -132,7 +141,7 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping, braked: bool) -
         let ask = |ids| Op::Follow { object: object.to_owned(), ids, fields: fields.clone() };
         let (hints, mut people): (Vec<Dirty>, BTreeMap<String, RemotePerson>) =
             follow.into_iter().map(|(d, p)| (d.clone(), (d.remote_id, p))).unzip();
-        for (hint, record) in fetch_all(ctx, line, object, &lease, hints, ask).await? {
+        for (hint, record) in fetch_all(ctx, line, object, &lease, size, hints, ask).await? {
             let Some(person) = people.remove(&hint.remote_id) else { continue };
             // Right after it was made a record may not be seen yet, unless the vendor itself says that it went.
             let missing = record.state == State::Deleted && matches!(hint.kind.as_str(), "changed" | "look");
@@ -158,10 +167,10 @@ async fn fetch_all(
     line: &Line,
     object: &str,
     lease: &str,
+    size: usize,
     hints: Vec<Dirty>,
     ask: impl Fn(Vec<String>) -> Op,
 ) -> Result<Vec<(Dirty, Record)>> {
-    let size = line.manifest().read.batch.max(1);
     let ops: Vec<Op> = hints.chunks(size).map(|chunk| ask(chunk.iter().map(|d| d.remote_id.clone()).collect())).collect();
     let answers = ctx.transport.together(ops.iter().map(|op| fetch(ctx, line, op))).await;
     let mut read = Vec::new();

@@ -143,7 +143,7 @@ impl Budgets {
             (Self::Small, "hubspot") => "budgets = { general = { limit = 20 }, search = { limit = 3 } }\n",
             (Self::Small, "salesforce") => "budgets = { daily = { limit = 4000 } }\n",
             (Self::Small, _) => "budgets = { requests = { limit = 60 } }\n",
-            (Self::Tiny, "hubspot") => "budgets = { general = { limit = 2 }, search = { limit = 1 } }\n",
+            (Self::Tiny, "hubspot") => "budgets = { general = { limit = 3 }, search = { limit = 1 } }\n",
             (Self::Tiny, "salesforce") => "budgets = { daily = { limit = 1000 } }\n",
             (Self::Tiny, _) => "budgets = { requests = { limit = 12 } }\n",
         }
