@@ -274,6 +274,7 @@ fn a_budget_gives_one_write_at_least() {
     let told = said("share_of_budget = 2\n");
     assert!(told.contains("2 of `general` are ours"), "{told}");
     assert_eq!(said("share_of_budget = 3\n"), "");
+    assert_eq!(said("[connections.north-wind.budgets]\ngeneral = { limit = 2, window = \"1s\" }\n"), "");
 }
 
 // Breaks when editors complete from another form than the one that is read.

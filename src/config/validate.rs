@@ -7,10 +7,13 @@ use leadshare_connectors::sdk::manifest::Auth;
 
 use super::sources::Sources;
 use super::{Config, Connection, Period, Secret};
-use crate::clock::{HOUR, SECOND};
+use crate::clock::{HOUR, Millis, SECOND};
 use crate::errors::{Diagnostic, did_you_mean};
 use crate::http::line::Role;
 use crate::vault::Key;
+
+/// How long a write may take once its gates were checked.
+const WRITING: Millis = 5 * SECOND;
 
 /// The vendors that a connection can name.
 pub(super) struct Vendors {
@@ -311,8 +314,10 @@ fn against_manifest(name: &str, connection: &Connection, manifest: &Manifest, ch
     let share = u64::from(connection.share_of_budget.unwrap_or(100));
     for budget in connection.budgets(manifest) {
         let needs = u64::from(manifest.write.needs.get(&budget.name).copied().unwrap_or_default());
-        let ours = u64::from(budget.limit) * share / 100;
-        if budget.limit > 0 && ours < needs {
+        // What several short windows give while a write lasts counts together.
+        let windows = (WRITING / budget.window_ms.max(1)).max(1) as u64;
+        let ours = u64::from(budget.limit) * share / 100 * windows;
+        if budget.limit > 0 && ours < needs && connection.role != Some(Role::Source) {
             let changed = connection.budgets.contains_key(&budget.name);
             let path = if changed { vec!["connections", name, "budgets", &budget.name] } else { at("share_of_budget").to_vec() };
             let message =

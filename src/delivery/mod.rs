@@ -14,6 +14,7 @@ mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use leadshare_connectors::sdk::record::is_beside_record;
 use leadshare_connectors::sdk::{Doubt, Item, ItemKey, ItemResult, Op, Output, manifest::WriteSafety};
 use serde_json::{Value, json};
 
@@ -111,6 +112,10 @@ pub async fn deliver(ctx: &Context, rules: &Rules, line: &Line, way: Way) -> Res
     let slow = line.limits().slower(needs, GATES_HOLD / AT_ONCE as Millis);
     let limit = line.manifest().write.batch.max(1) * if slow { 1 } else { AT_ONCE };
     let mapping = rules.of(line.name()).first();
+    // Each of several records may take a look of its own, and nothing be left for the write.
+    let looks =
+        way == Way::Back && mapping.is_some_and(|m| m.tells_where_people_stop() && m.consent_fields().iter().any(|f| is_beside_record(f)));
+    let limit = if slow && looks { 1 } else { limit };
     // What goes as slowly as that is judged when its requests may be sent, and not before.
     let first = mapping.filter(|_| way == Way::Out && !slow).map(|mapping| (rules, mapping));
     let (claimed, firsts, judged) = claim(ctx, line, way, &lease, now, limit, first).await?;

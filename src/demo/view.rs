@@ -102,6 +102,10 @@ impl View {
         self.say(&format!("  {:>5}  people twice at a recipient", figures.duplicates_at_recipients));
         self.say(&format!("  {:>5}  left without consent", figures.left_without_consent));
         self.say(&format!("  {:>5}  sharers' records that tell what became of the lead", figures.status_synced_back));
+        let untold = figures.delivered - figures.status_synced_back as i64;
+        if untold > 0 {
+            self.say(&format!("  {untold:>5}  that tell nothing yet: in Tryton's state nothing shows before somebody takes the lead up"));
+        }
         self.say(&format!("  {:>5}  requests refused for the rate", figures.vendor_429));
         self.say(&format!("  {:>5.1}  seconds", figures.elapsed_ms as f64 / 1_000.0));
     }

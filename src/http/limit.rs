@@ -243,13 +243,13 @@ impl Limits {
         cost.iter().any(|(name, units)| self.paced(name).is_some_and(|paced| slow(paced, *units)))
     }
 
-    /// How long it takes until budgets have given so much, once they are spent from evenly.
+    /// How long it takes until budgets have given so much, once they are spent from evenly; no longer than anything is put off for them.
     pub fn lasts(&self, cost: &BTreeMap<String, u32>) -> Millis {
         let lasts = |(name, units): (&String, &u32)| {
             let paced = self.paced(name)?;
             Some(i64::from(*units) * paced.length / paced.window().promised())
         };
-        cost.iter().filter_map(lasts).max().unwrap_or_default()
+        cost.iter().filter_map(lasts).max().unwrap_or_default().min(LOOK_AGAIN)
     }
 
     /// So many requests of this cost budgets give at once after a pause, half of what may be caught up, or within this time; one at least.
@@ -273,8 +273,8 @@ impl Limits {
         for paced in cost.keys().filter_map(|name| self.paced(name)) {
             let mut kept = paced.kept.lock().unwrap_or_else(PoisonError::into_inner);
             match &ahead {
-                Ok(_) if kept.since > 0 => *kept = Kept { free_until: now + (now - kept.since), ..Kept::default() },
-                Err(until) if now >= kept.free_until => {
+                Ok(_) if kept.until >= now => *kept = Kept { free_until: now + (now - kept.since), ..Kept::default() },
+                Err(until) if terms.protect || now >= kept.free_until => {
                     kept.since = if kept.until < now { now } else { kept.since };
                     kept.until = until + KEPT;
                 }
@@ -309,7 +309,7 @@ impl Limits {
             if kept > now && !terms.first && !terms.protect {
                 return Err(kept);
             }
-            let units = units.clamp(1, paced.window().cap(terms.protect, now).max(1));
+            let units = units.clamp(1, paced.window().most(terms.protect));
             let until = match paced.take(units, terms.protect, &self.clock) {
                 Take::Yes(block) => return Ok(Some((paced, block, units))),
                 Take::Wait(until) => until,

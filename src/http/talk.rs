@@ -89,14 +89,18 @@ pub async fn drive(
                             add(&mut spent, ask);
                             talk.heard(ask.tag, heard);
                         }
+                        None if matches!(stopped, Some(Sent::NeedsPerson { .. })) => {}
                         None => stopped = Some(sent),
                     }
                 }
                 match stopped {
                     None => {}
                     Some(Sent::NeedsPerson { code, message }) => return Ok(Ended::NeedsPerson { code, message }),
-                    // Begun again, it needs all that once more; what protects people does not wait for the pace.
+                    // Begun again, it needs all that once more, and a write the look before it; what protects people does not wait for the pace.
                     Some(Sent::Wait(until)) => {
+                        if terms.deadline.is_some() {
+                            asked.first().into_iter().for_each(|ask| add(&mut spent, ask));
+                        }
                         let again = if terms.protect { 0 } else { line.limits().lasts(&spent) };
                         return Ok(Ended::Wait(until + again));
                     }
@@ -128,14 +132,14 @@ async fn together(transport: &Transport, line: &Line, clock: &Clock, asked: &[As
     if terms.ahead.is_some() || !limits.slower(&cost(asked), SHORT * asked.len() as Millis) {
         return transport.together(asked.iter().map(|ask| send(transport, line, clock, ask, terms))).await;
     }
-    let mut sent = Vec::new();
+    let (mut sent, mut stopped) = (Vec::new(), None);
     let mut patience = terms.patience;
     for part in asked.chunks(limits.give(&cost(&asked[..1]), 0)) {
         let ahead = match limits.ahead(&cost(part), Terms { patience, ..terms }).await {
             Ok(ahead) => ahead,
             Err(until) => {
                 crate::metrics::vendor_wait(line.connector_name());
-                sent.resize_with(asked.len(), || (Sent::Wait(until), false));
+                stopped = Some(until);
                 break;
             }
         };
@@ -143,7 +147,16 @@ async fn together(transport: &Transport, line: &Line, clock: &Clock, asked: &[As
             patience = LONG;
         }
         let terms = Terms { ahead: Some(&ahead), patience, ..terms };
-        sent.extend(transport.together(part.iter().map(|ask| send(transport, line, clock, ask, terms))).await);
+        let heard = transport.together(part.iter().map(|ask| send(transport, line, clock, ask, terms))).await;
+        let all_heard = heard.iter().all(|(sent, _)| sent.heard().is_some());
+        sent.extend(heard);
+        if !all_heard {
+            stopped = Some(clock.now());
+            break;
+        }
+    }
+    if let Some(until) = stopped {
+        sent.resize_with(asked.len(), || (Sent::Wait(until), false));
     }
     sent
 }

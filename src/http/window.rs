@@ -221,11 +221,16 @@ impl Window {
     }
 
     /// How much may be held at once, for protecting work and for the rest.
-    pub fn cap(&self, protect: bool, now: Millis) -> i64 {
-        let ours = self.ours();
+    fn cap(&self, protect: bool, now: Millis) -> i64 {
         let vendor = self.limit() - if self.others.1 > now { self.others.0 } else { 0 };
-        let kept_free = ours / PROTECTED;
-        if protect { ours.min(vendor) } else { self.promised().min(ours - kept_free).min(vendor - kept_free) }
+        let kept_free = if protect { 0 } else { self.ours() / PROTECTED };
+        self.most(protect).min(vendor - kept_free)
+    }
+
+    /// The most that may be spent in a window of which others take nothing.
+    pub fn most(&self, protect: bool) -> i64 {
+        let ours = self.ours();
+        if protect { ours } else { self.promised().min(ours - ours / PROTECTED) }.max(1)
     }
 
     /// From when on so many units are free.

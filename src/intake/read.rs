@@ -62,7 +62,7 @@ fn sizes(line: &Line, fields: &[String]) -> (usize, usize) {
     let most = read.batch.max(1);
     let beside = fields.iter().any(|name| is_beside_record(name));
     match line.limits().give(&read.beside, LONG) {
-        given if beside && given < most => (given, given),
+        given if beside && given / BATCHES < most => ((given / BATCHES).max(1), (given / BATCHES).max(1)),
         _ => (most, most * AT_ONCE),
     }
 }
