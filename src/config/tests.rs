@@ -267,7 +267,11 @@ fn budgets_follow_the_operator() {
 #[test]
 fn a_budget_gives_one_write_at_least() {
     let folder = Folder::new("small-budgets");
-    let said = |more: &str| load(&folder.write("leadshare.toml", &(good() + more)), &[]).err().unwrap_or_default();
+    let said_of = |role: &str, more: &str| {
+        let text = good().replace("role = \"source\"", &format!("role = \"{role}\"")) + more;
+        load(&folder.write("leadshare.toml", &text), &[]).err().unwrap_or_default()
+    };
+    let said = |more: &str| said_of("both", more);
     let told = said("[connections.north-wind.budgets]\ngeneral = { limit = 2 }\n");
     assert!(told.contains("2 of `general` are ours, and one write to OAuth CRM takes 3"), "{told}");
     assert!(told.contains("leadshare.toml:") && told.contains("a larger limit"), "{told}");
@@ -275,6 +279,8 @@ fn a_budget_gives_one_write_at_least() {
     assert!(told.contains("2 of `general` are ours"), "{told}");
     assert_eq!(said("share_of_budget = 3\n"), "");
     assert_eq!(said("[connections.north-wind.budgets]\ngeneral = { limit = 2, window = \"1s\" }\n"), "");
+    // Many a source is only read.
+    assert_eq!(said_of("source", "share_of_budget = 2\n"), "");
 }
 
 // Breaks when editors complete from another form than the one that is read.
