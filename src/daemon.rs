@@ -143,11 +143,17 @@ async fn assemble(
 }
 
 /// Refuses a database that was written with other keys, before anything is read or written with them.
-async fn check_keys(db: &Db, vault: &Vault) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Vault`] naming the keys that are missing or different; the store's.
+pub async fn check_keys(db: &Db, vault: &Vault) -> Result<()> {
     let now = vault.key_check();
     if let Some(text) = connections::setting(db, "key_check").await? {
         let before: KeyCheck = serde_json::from_str(&text).map_err(|_| Error::Unreadable { what: "the key check".into() })?;
         vault.fits(&before)?;
+        if before == now {
+            return Ok(());
+        }
     }
     let text = serde_json::to_string(&now).map_err(|_| Error::Unreadable { what: "the key check".into() })?;
     connections::set_setting(db, "key_check", &text).await
@@ -403,7 +409,7 @@ async fn expect_polls(db: &Db, rules: &Rules, now: Millis) -> Result<()> {
 pub async fn reload(ctx: &Context, places: &Places) -> Result<Vec<Diagnostic>> {
     let published = publish::publish(&ctx.db, &ctx.clock, places).await?;
     for problem in &published.diagnostics {
-        tracing::warn!(file = problem.file, line = problem.line, code = problem.code, "{}", problem.message);
+        tracing::warn!(code = problem.code, "{problem}");
     }
     if !published.changed.is_empty() {
         tracing::info!(files = ?published.changed, "new rules are in force");

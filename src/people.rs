@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::errors::{Error, Result};
+use crate::mapping::transform::contact::{self, registrable_domain};
 use crate::model::Lead;
 use crate::store::{Tx, people};
 use crate::vault::{Aad, DataKey, Identity, Owner, Vault};
@@ -27,14 +28,16 @@ pub struct Hashes {
 /// share numbers.
 pub fn hashes(vault: &Vault, lead: &Lead) -> Hashes {
     let mut found = Hashes::default();
-    let domain =
-        lead.text("email").and_then(|email| email.rsplit_once('@')).map(|(_, domain)| domain).or_else(|| lead.text("company_domain"));
+    let host = lead.text("email").and_then(|email| email.rsplit_once('@')).map(|(_, host)| host);
+    // Whoever has an address at a part of a domain (`jo@mail.firm.example`) belongs to the domain.
+    let registered = host.and_then(registrable_domain).filter(|domain| Some(domain.as_str()) != host);
     for (kind, value, scope) in [
         (Identity::Email, lead.text("email"), "person"),
         (Identity::Phone, lead.text("phone"), "person"),
         (Identity::Phone, lead.text("mobile"), "person"),
         (Identity::Domain, lead.text("company_domain"), "domain"),
-        (Identity::Domain, domain, "domain"),
+        (Identity::Domain, host, "domain"),
+        (Identity::Domain, registered.as_deref(), "domain"),
     ] {
         let Some(value) = value else { continue };
         let hash = vault.blind.hash(kind, value);
@@ -47,6 +50,24 @@ pub fn hashes(vault: &Vault, lead: &Lead) -> Hashes {
         }
     }
     found
+}
+
+/// What somebody typed to name a person or a company, as a lead that has only this: an e-mail address, a phone number with its
+/// country, or a domain.
+///
+/// # Errors
+/// [`Error::BadRequest`] when it is none of them.
+pub fn known_as(typed: &str) -> Result<Lead> {
+    let typed = typed.trim();
+    let (field, value, wanted) = if typed.contains('@') {
+        ("email", contact::email(typed), "an e-mail address that could receive mail")
+    } else if typed.starts_with(['+', '0', '(']) {
+        ("phone", contact::e164(typed, None), "a phone number with its country, such as +4930901820")
+    } else {
+        ("company_domain", registrable_domain(typed), "a domain that somebody can register, nor an e-mail address or a phone number")
+    };
+    let value = value.ok_or_else(|| Error::BadRequest(format!("this is not {wanted}")))?;
+    Ok(Lead { fields: [(field.to_owned(), Value::String(value))].into(), ..Lead::default() })
 }
 
 /// Data keys at hand, by person.

@@ -8,13 +8,19 @@ use std::path::{Path, PathBuf};
 
 use crate::clock::Clock;
 use crate::config::{Config, Connection};
-use crate::errors::{Diagnostic, Error, Result, Severity};
+use crate::errors::{Diagnostic, Error, Result, Severity, did_you_mean};
 use crate::mapping::{self, Mapping};
 use crate::program::{self, FileKind, Program, ProgramFile, Publish};
 use crate::rules::Rules;
-use crate::store::{Db, files};
+use crate::store::{Db, connections, files};
 
 const MAPPING: &str = "mapping";
+
+/// Whom the alert about refused files is about: it stands where a connection's name would.
+const FILES: &str = "Program files and mappings";
+const REFUSED: &str = "files.refused";
+/// So many errors are told in the alert; the log and `leadshare check` have all.
+const TOLD: usize = 5;
 
 /// What a round of publishing did.
 pub struct Published {
@@ -105,10 +111,30 @@ pub fn read(places: &Places) -> Folders {
             format!("the connection {name:?} has no mapping file: unless one was in force before, nothing is read or delivered there");
         Diagnostic::whole(&file, "mapping.missing", message).hint("write this file").warning()
     }));
+    diagnostics.extend(nobodys(places, &program));
     let (whole, across) = program::compile(program.clone());
     diagnostics.extend(program.iter().flat_map(|f| f.warnings.clone()));
     diagnostics.extend(across);
     Folders { program, whole, mappings, diagnostics }
+}
+
+/// Connections of partners that have no file, not even a broken one.
+fn nobodys<'p>(places: &'p Places, program: &'p [ProgramFile]) -> impl Iterator<Item = Diagnostic> + 'p {
+    let of = |file: &'p ProgramFile| (file.kind == FileKind::Partner).then_some(file.name.as_str());
+    places.connections.iter().filter_map(move |(connection, (partner, _))| {
+        let path = places.program.join(FileKind::Partner.folder()).join(format!("{partner}.{}", FileKind::Partner.ending()));
+        if path.exists() {
+            return None;
+        }
+        let message = format!(
+            "the connection {connection:?} belongs to a partner that has no file: unless it had one before, nothing is shared there"
+        );
+        let hint = did_you_mean(partner, program.iter().filter_map(of)).map(|near| format!("did you mean {near}?"));
+        Some(
+            Diagnostic::whole(&path.display().to_string(), "program.no_partner", message)
+                .hint(hint.unwrap_or_else(|| "write this file".into())),
+        )
+    })
 }
 
 fn paths(folder: &Path, diagnostics: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
@@ -139,7 +165,7 @@ fn misplaced<'p>(
     let connection = connection_of(name);
     let Some((partner, connector)) = places.connections.get(connection) else {
         let known: Vec<&str> = places.connections.keys().map(String::as_str).collect();
-        let hint = crate::errors::did_you_mean(connection, known.iter().copied())
+        let hint = did_you_mean(connection, known.iter().copied())
             .map_or_else(|| "name the file <connection>.toml".to_owned(), |c| format!("did you mean {c}.toml?"));
         return vec![
             Diagnostic::whole(file, "mapping.no_connection", format!("no connection is called {connection:?}")).hint(hint).warning(),
@@ -214,11 +240,28 @@ pub async fn publish(db: &Db, clock: &Clock, places: &Places) -> Result<Publishe
     for (kind, name, hash, text, state, reason) in &news {
         files::put(&mut tx, kind, name, hash, text, state, reason.as_deref(), now).await?;
     }
+    match refused(&folders.diagnostics) {
+        Some(told) => connections::raise_alert(&mut tx, &clock.id(), FILES, REFUSED, &told, now).await?,
+        None => connections::end_alert(&mut tx, FILES, REFUSED, now).await?,
+    }
     tx.commit().await?;
     let changed: Vec<String> = news.iter().map(|(kind, name, ..)| format!("{kind}/{name}")).collect();
     let stored = if changed.is_empty() { stored } else { files::current(db).await? };
     let (rules, diagnostics) = together(db, stored, folders).await?;
     Ok(Published { rules, diagnostics, changed })
+}
+
+/// What an operator is told of files with errors; `None` without one.
+fn refused(diagnostics: &[Diagnostic]) -> Option<String> {
+    let mut wrong: Vec<String> = diagnostics.iter().filter(|d| d.severity == Severity::Error).map(ToString::to_string).collect();
+    if wrong.is_empty() {
+        return None;
+    }
+    let more = wrong.len().saturating_sub(TOLD);
+    wrong.truncate(TOLD);
+    wrong.extend((more > 0).then(|| format!("and {more} more: run `leadshare check`")));
+    wrong.insert(0, "What these files said before stays in force, where it was right once:".into());
+    Some(wrong.join("\n"))
 }
 
 /// The rules in force, from the database alone.

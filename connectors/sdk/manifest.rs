@@ -16,6 +16,8 @@ pub struct Manifest {
     pub title: String,
     /// Scheme and host for API calls; absent where each account has its own.
     pub base_url: Option<String>,
+    /// What an account's tenant is, where the vendor's addresses name one.
+    pub tenant: Option<String>,
     /// The API version that the connector was written for.
     pub api_version: String,
     /// Hosts that may ever be given a token: these or their subdomains. Whatever host a vendor

@@ -242,6 +242,11 @@ pub trait Sandbox: Send {
     /// An access token for a full grant, without the pages: for tests and for client libraries.
     fn token(&mut self, now: Millis) -> String;
 
+    /// The tenant that an account on it gives, where the vendor's addresses name one.
+    fn tenant(&self) -> Option<&'static str> {
+        None
+    }
+
     /// A copy of everything, so that tests can go on twice from one point.
     fn fork(&self) -> Box<dyn Sandbox>;
 }

@@ -282,6 +282,10 @@ impl Sandbox for TrytonSandbox {
         self.stats
     }
 
+    fn tenant(&self) -> Option<&'static str> {
+        Some(DATABASE)
+    }
+
     fn token(&mut self, _: Millis) -> String {
         self.keys_made += 1;
         let part = |n: u8| hex::encode(sha256(&[&self.seed.to_be_bytes(), &self.keys_made.to_be_bytes(), &[n]]));

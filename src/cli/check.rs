@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::{build, report};
+use super::{build, report, stopped};
 use crate::config::Config;
-use crate::errors::Result;
+use crate::errors::{Diagnostic, Result};
 use crate::publish;
 use crate::store::connections;
 use crate::{oauth, summary};
@@ -18,11 +18,19 @@ pub async fn check(path: &Path, ask: bool, json: bool) -> Result<bool> {
             return Ok(false);
         }
     };
-    let found = publish::read(&publish::Places::from(&config)).diagnostics;
+    let mut found = publish::read(&publish::Places::from(&config)).diagnostics;
+    let folder = &config.store.data_dir;
+    if !folder.is_dir() {
+        let shown = folder.display().to_string();
+        found.push(Diagnostic::whole(&shown, "config.no_folder", "there is no such folder").hint("make it, or set store.data_dir"));
+    }
     let mut well = report(&found, json && !ask);
     if ask && well {
         let ctx = build(&config).await?.ctx;
         let mut all = Vec::new();
+        if let Some(reason) = stopped(&ctx.db).await?.filter(|_| !json) {
+            out!("Everything is stopped ({reason}): nothing is read or delivered until `leadshare resume`.");
+        }
         for (name, line) in ctx.lines.iter() {
             let state = connections::one(&ctx.db, name).await?.map_or_else(|| "new".to_owned(), |c| c.state);
             if state != "connected" {
@@ -74,7 +82,11 @@ pub async fn check(path: &Path, ask: bool, json: bool) -> Result<bool> {
             1 => "No error, one warning".to_owned(),
             n => format!("No error, {n} warnings"),
         };
-        out!("{said}: {} connections, program {:?}.", config.connections.len(), config.program.name);
+        let connections = match config.connections.len() {
+            1 => "1 connection".to_owned(),
+            n => format!("{n} connections"),
+        };
+        out!("{said}: {connections}, program {:?}.", config.program.name);
     }
     Ok(well)
 }

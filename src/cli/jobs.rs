@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{open, watch};
+use super::{open, stopped, watch};
 use crate::clock::{Clock, rfc3339};
 use crate::config::Config;
 use crate::errors::{Error, Result};
@@ -29,6 +29,7 @@ pub async fn run(command: Command, config: &Config, json: bool) -> Result<bool> 
         Command::List => {
             let jobs = deliveries::unfinished(&db).await?;
             let (live, owned) = (replicas::all(&db).await?, replicas::owners(&db).await?);
+            let stopped = stopped(&db).await?;
             if json {
                 let rows: Vec<_> = jobs
                     .iter()
@@ -39,11 +40,14 @@ pub async fn run(command: Command, config: &Config, json: bool) -> Result<bool> 
                     .map(|r| json!({ "id": r.0, "name": r.1, "since": rfc3339(r.2), "heartbeat": rfc3339(r.3), "leaving": r.4 != 0 }))
                     .collect();
                 let owned: Vec<_> = owned.iter().map(|o| json!({ "connection": o.0, "owner": o.1, "epoch": o.2 })).collect();
-                out!("{}", json!({ "jobs": rows, "replicas": live, "connections": owned }));
+                out!("{}", json!({ "stopped": stopped, "jobs": rows, "replicas": live, "connections": owned }));
                 return Ok(true);
             }
+            if let Some(reason) = &stopped {
+                out!("Everything is stopped ({reason}): nothing is read or delivered until `leadshare resume`.");
+            }
             if jobs.is_empty() {
-                out!("Nothing waits and nothing failed.");
+                out!("{}", if stopped.is_some() { "No delivery waits or failed." } else { "Nothing waits and nothing failed." });
             }
             for (share, way, connection, state, due, attempts, error) in jobs {
                 out!(

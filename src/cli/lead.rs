@@ -2,18 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::open;
+use super::{keys, open};
 use crate::clock::{Clock, Millis, rfc3339};
 use crate::config::Config;
 use crate::decide;
-use crate::errors::{Error, Result};
+use crate::errors::{Error, Result, did_you_mean};
 use crate::model::decision::Decision;
-use crate::model::{Waiting, reason_words};
+use crate::model::{ChangeOutcome, Waiting, reason_words};
+use crate::people;
 use crate::program::Program;
 use crate::publish;
 use crate::store::views::{self, Before};
 use crate::store::{Db, leads, waits};
-use crate::vault::Identity;
 
 /// What can be done with leads.
 #[derive(Debug, clap::Subcommand)]
@@ -43,6 +43,11 @@ pub async fn run(command: Command, config: &Config, json: bool) -> Result<bool> 
 }
 
 async fn newest(db: &Db, outcome: &str, json: bool) -> Result<bool> {
+    if !outcome.is_empty() && ChangeOutcome::parse(outcome).is_none() {
+        let words = ChangeOutcome::ALL.map(ChangeOutcome::word);
+        let near = did_you_mean(outcome, words.iter().map(String::as_str)).map(|near| format!("did you mean {near}? ")).unwrap_or_default();
+        return Err(Error::BadRequest(format!("no change ends as {outcome:?}: {near}there are {}", words.join(", "))));
+    }
     let from = Before { at: Clock::system().now() + 1, id: String::new() };
     let changes = views::changes(db, &from, outcome, 40).await?;
     if json {
@@ -50,8 +55,10 @@ async fn newest(db: &Db, outcome: &str, json: bool) -> Result<bool> {
         out!("{}", json!({ "changes": rows }));
         return Ok(true);
     }
-    if changes.is_empty() {
+    if changes.is_empty() && outcome.is_empty() {
         out!("Nothing has been taken in yet.");
+    } else if changes.is_empty() {
+        out!("No change that is still kept ended as {outcome}.");
     }
     for c in changes {
         out!(
@@ -72,7 +79,8 @@ async fn show(db: &Db, config: &Config, wanted: &str, json: bool) -> Result<bool
         Some(lead)
     } else if wanted.contains('@') {
         // The address is hashed as it was when the lead came; nothing is searched in clear.
-        leads::by_identity(db, &config.vault()?.blind.hash(Identity::Email, &wanted.trim().to_lowercase())).await?
+        let hashes = people::hashes(&keys(config, db).await?, &people::known_as(wanted)?);
+        leads::by_identity(db, hashes.identity.as_deref().unwrap_or_default()).await?
     } else {
         leads::by_record(db, wanted).await?
     };

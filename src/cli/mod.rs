@@ -22,7 +22,7 @@ mod suppress;
 mod watch;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -35,6 +35,7 @@ use crate::errors::{Diagnostic, Error, Result, Severity};
 use crate::pipeline;
 use crate::simulate::Options;
 use crate::store::{Db, connections};
+use crate::vault::Vault;
 
 /// Shares leads between partner companies' systems, under their agreements and with consent proven.
 #[derive(Debug, Parser)]
@@ -228,13 +229,36 @@ async fn dispatch(cli: Cli, web: &Handle) -> Result<bool> {
     }
 }
 
-fn load(path: &std::path::Path) -> Result<Config> {
+fn load(path: &Path) -> Result<Config> {
     Config::load(Some(path), std::env::vars()).map_err(Error::Files)
 }
 
-/// The store, for commands that only read or flip a switch.
+/// The store that a daemon has made, for commands that only read or flip a switch.
 async fn open(config: &Config) -> Result<Db> {
+    if let Some(path) = not_there(config) {
+        return Err(Error::NotFound(format!(
+            "there is no database at {path}: `leadshare run` makes it, unless the configuration is another's"
+        )));
+    }
     Db::open(config.store_url().expose()).await
+}
+
+/// Where an embedded store is to be and is not.
+fn not_there(config: &Config) -> Option<String> {
+    config.store_url().expose().strip_prefix("sqlite:").filter(|path| !Path::new(path).exists()).map(str::to_owned)
+}
+
+/// The keys, for commands that find people by their hashes. Under another key nobody would be found, and whoever was suppressed under it
+/// would be shared all the same.
+async fn keys(config: &Config, db: &Db) -> Result<Vault> {
+    let vault = config.vault()?;
+    daemon::check_keys(db, &vault).await?;
+    Ok(vault)
+}
+
+/// Why everything is stopped, when it is.
+async fn stopped(db: &Db) -> Result<Option<String>> {
+    connections::setting(db, "stopped").await
 }
 
 /// Everything built, for commands that speak to vendors.
@@ -259,8 +283,12 @@ async fn release(config: &Config, name: &str) -> Result<bool> {
     if !config.connections.contains_key(name) {
         return Err(Error::BadRequest(format!("no connection is called {name:?}")));
     }
-    pipeline::release(&open(config).await?, name, Clock::system().now()).await?;
-    out!("{name} goes on.");
+    let db = open(config).await?;
+    pipeline::release(&db, name, Clock::system().now()).await?;
+    match stopped(&db).await? {
+        None => out!("{name} goes on."),
+        Some(reason) => out!("{name} goes on once everything does: all is stopped ({reason}) until `leadshare resume` without a name."),
+    }
     Ok(true)
 }
 

@@ -30,7 +30,7 @@ pub async fn run(config: Config, path: &Path, on: &Handle) -> Result<bool> {
     let built = daemon::build(&config, &clock).await?;
     for problem in &built.diagnostics {
         if problem.severity == Severity::Error {
-            tracing::error!(file = problem.file, line = problem.line, code = problem.code, "{}", problem.message);
+            tracing::error!(code = problem.code, "{problem}");
         }
     }
     let daemon::Built { ctx, signer, .. } = built;

@@ -6,6 +6,7 @@ use std::io::IsTerminal;
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use serde_json::json;
 
+use super::stopped;
 use crate::clock::{Clock, SECOND};
 use crate::errors::Result;
 use crate::store::{Db, deliveries, dirty};
@@ -43,13 +44,17 @@ async fn look(db: &Db) -> Result<BTreeMap<String, Backlog>> {
 /// Draws a bar for each connection until nothing waits; with `json`, or without a terminal, says once what waits.
 pub async fn run(db: &Db, json: bool) -> Result<bool> {
     let mut waiting = look(db).await?;
+    let stopped = stopped(db).await?;
     if json {
         let rows: Vec<_> = waiting
             .iter()
             .map(|(connection, b)| json!({ "connection": connection, "records": b.records, "deliveries": b.deliveries }))
             .collect();
-        out!("{}", json!({ "waiting": rows }));
+        out!("{}", json!({ "stopped": stopped, "waiting": rows }));
         return Ok(true);
+    }
+    if let Some(reason) = stopped {
+        out!("Everything is stopped ({reason}): nothing goes down until `leadshare resume`.");
     }
     if !std::io::stderr().is_terminal() {
         for (connection, backlog) in &waiting {

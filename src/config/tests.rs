@@ -40,7 +40,8 @@ const VENDORS: Vendors = Vendors {
                 let auth = r#"auth = { kind = "key", scheme = "Bearer", how = "make one under Settings, API keys" }"#;
                 let lines = MANIFEST.lines().filter(|line| !line.starts_with("base_url"));
                 let lines: Vec<&str> = lines.map(|line| if line.starts_with("auth") { auth } else { line }).collect();
-                lines.join("\n").replace("OAuth CRM", "Key CRM")
+                let tenant = "tenant = \"the name of the database\"\n".to_owned();
+                (tenant + &lines.join("\n")).replace("OAuth CRM", "Key CRM")
             }
             _ => return None,
         };

@@ -113,7 +113,7 @@ fn store(config: &Config, check: &mut Check<'_>) {
 }
 
 fn keys(config: &Config, check: &mut Check<'_>) {
-    const MAKE: &str = "make one with `openssl rand -base64 32`";
+    const MAKE: &str = "a database that is in use needs the key that it was begun with; for a new one, `openssl rand -base64 32` makes one";
     let keys = &config.keys;
     let fixed = [("blind", &keys.blind), ("program", &keys.program), ("ledger", &keys.ledger)];
     // A file that could not be read has been told already.
@@ -123,7 +123,7 @@ fn keys(config: &Config, check: &mut Check<'_>) {
         }
     }
     if keys.ring.is_empty() && keys.ring_file.is_empty() {
-        check.missing(&["keys", "ring"], "a key that seals what is stored", format!("{MAKE}, under an id of your own"));
+        check.missing(&["keys", "ring"], "a key that seals what is stored", format!("{MAKE}, and the id is yours to choose"));
     } else if keys.active.is_empty() {
         check.missing(&["keys", "active"], "the id of the key that seals", format!("one of: {}", ids(&keys.ring)));
     } else if !keys.ring.contains_key(&keys.active) && !keys.ring_file.contains_key(&keys.active) {
@@ -299,6 +299,9 @@ fn against_manifest(name: &str, connection: &Connection, manifest: &Manifest, ch
                 );
             }
         }
+    }
+    if let Some(what) = manifest.tenant.as_ref().filter(|_| connection.tenant.as_deref().is_none_or(str::is_empty)) {
+        check.missing(&at("tenant"), &format!("each {title} has one"), what);
     }
     for (budget, change) in &connection.budgets {
         let path = ["connections", name, "budgets", budget];

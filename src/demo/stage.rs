@@ -149,7 +149,10 @@ impl Stage {
                     text,
                     "client_id = \"demo-{i}\"\nclient_secret = \"{secret}\"\nwebhook_secret = \"{secret}\"\noauth = {{ authorize_url = \"{url}/services/oauth2/authorize\", token_url = \"{url}/services/oauth2/token\" }}\n"
                 ),
-                _ => write!(text, "key = \"{}\"\ntenant = \"crm\"\n", served.sandbox().token(clock.now())),
+                _ => {
+                    let mut sandbox = served.sandbox();
+                    write!(text, "key = {:?}\ntenant = {:?}\n", sandbox.token(clock.now()), sandbox.tenant().unwrap_or_default())
+                }
             };
         }
         self.write("leadshare.toml", &text)

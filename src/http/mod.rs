@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures_util::future::BoxFuture;
+use leadshare_connectors::sdk::manifest::Auth;
 use leadshare_connectors::sdk::{Action, Ask, Effect, Heard, Method, Request, Response, Why};
 
 use crate::clock::{Clock, Millis};
@@ -212,6 +213,16 @@ impl Terms<'_> {
     pub const VISIT: Self = Self { owned: false, ..Self::TURN };
 }
 
+/// What to do where the vendor refuses all that this account asks for.
+fn refused(auth: &Auth) -> String {
+    match auth {
+        Auth::Key { how, .. } => format!(
+            "the vendor refuses the key in the configuration (cancelled, mistyped, or of a user who is deactivated): put a valid one there and restart. {how}"
+        ),
+        Auth::Oauth2(_) => "the vendor says that this account or app lacks a right: look at the app's scopes and at what the user who connected may do; `leadshare check --connections` names what it finds missing".into(),
+    }
+}
+
 /// Sends an ask through the stack. Also answers whether nobody knows what became of some try of it: that one may still be
 /// carried out, whatever was heard of the last.
 pub async fn send(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, terms: Terms<'_>) -> (Sent, bool) {
@@ -300,12 +311,7 @@ async fn send_on(transport: &Transport, line: &Line, clock: &Clock, ask: &Ask, t
                         return Sent::Wait(until);
                     }
                     Action::Config => {
-                        return Sent::NeedsPerson {
-                            code: format!("vendor_{}", response.status),
-                            message:
-                                "the vendor says that this account or app lacks a right: run `leadshare check`, which names the clicks"
-                                    .into(),
-                        };
+                        return Sent::NeedsPerson { code: format!("vendor_{}", response.status), message: refused(&line.manifest().auth) };
                     }
                     Action::Retry if ask.effect == Effect::Read => Sent::Wait(clock.now() + 30_000),
                     Action::Retry => Sent::Unknown,

@@ -75,6 +75,12 @@ impl Checkpoint {
             .ok_or_else(|| Error::BadRequest("the checkpoint is signed, but its text is not that of a ledger's checkpoint".to_owned()))
     }
 
+    /// What a note says, whoever signed it; `None` when it does not have the form of a signed checkpoint.
+    pub fn unverified(note: &str) -> Option<Self> {
+        let (text, signatures) = parts(note)?;
+        signatures.starts_with('\u{2014}').then(|| Self::read(text))?
+    }
+
     fn text(&self) -> String {
         let heads: Vec<String> = self.heads.iter().map(|(stream, head)| format!("stream {stream} {} {}\n", head.seq, head.hash)).collect();
         format!("{}\n{}\n{}\ntime {}\n{}", self.origin, self.size, B64.encode(self.root.0), rfc3339(self.at), heads.concat())
@@ -99,11 +105,16 @@ impl Checkpoint {
     }
 }
 
+/// The text of a note and its lines of signatures.
+fn parts(note: &str) -> Option<(&str, &str)> {
+    let split = note.rfind("\n\n")?;
+    Some((&note[..=split], &note[split + 2..]))
+}
+
 /// The text of a note and the name of the key that signed it. As the format asks: unknown keys are
 /// passed over, a wrong signature of a known key spoils the note.
 fn signed_text<'a>(note: &'a str, keys: &[PublicKey]) -> Result<(&'a str, String), &'static str> {
-    let split = note.rfind("\n\n").ok_or("has no signature")?;
-    let (text, signatures) = (&note[..=split], &note[split + 2..]);
+    let (text, signatures) = parts(note).ok_or("has no signature")?;
     let mut signer = None;
     for line in signatures.lines() {
         let (name, value) = line.strip_prefix("\u{2014} ").and_then(|l| l.split_once(' ')).ok_or("has a malformed signature line")?;

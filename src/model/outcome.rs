@@ -149,6 +149,28 @@ pub fn reason_words(reason: &str) -> &str {
     }
 }
 
+impl ChangeOutcome {
+    /// Every way that a change can end, best first.
+    pub const ALL: [Self; 16] = [
+        Self::Shared,
+        Self::Updated,
+        Self::Held,
+        Self::Unchanged,
+        Self::Echo,
+        Self::Coalesced,
+        Self::Untracked,
+        Self::Invalid,
+        Self::Suppressed,
+        Self::NoConsent,
+        Self::Duplicate,
+        Self::Ineligible,
+        Self::Unmatched,
+        Self::Quarantined,
+        Self::Gone,
+        Self::Erased,
+    ];
+}
+
 macro_rules! words {
     ($type:ty) => {
         impl $type {

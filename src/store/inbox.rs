@@ -4,6 +4,7 @@
 //! What was taken in is deleted with the next webhook's hints, for a commit of its own would be one that webhooks wait for. A crash in
 //! between takes them in twice: a hint only says what to look at, so that costs one look.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -50,6 +51,7 @@ impl Inbox {
     pub(super) async fn open(options: &SqliteConnectOptions) -> Result<Self> {
         let mut name = options.get_filename().as_os_str().to_owned();
         name.push(".inbox");
+        super::ours_alone(Path::new(&name));
         let options = options.clone().filename(name);
         let write = Writer::open(&options).await?;
         let mut tx = Tx::Sqlite(OnWriter::new(&write));

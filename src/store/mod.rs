@@ -209,6 +209,13 @@ async fn sqlite_rows<T: Row>(connection: &mut SqliteConnection, sql: &'static st
     unfold(&folded.0)
 }
 
+/// A new embedded store is readable by nobody else; SQLite gives the files beside it the same rights. What keeps the file from being
+/// made is told when it is opened.
+fn ours_alone(path: &Path) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let _ = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+}
+
 impl Db {
     /// Opens the store named by the operator: `sqlite:PATH` or `postgres://…`, and brings its
     /// schema up to date.
@@ -220,6 +227,7 @@ impl Db {
             Self::Postgres(server::open(url).await?)
         } else {
             let path = url.strip_prefix("sqlite:").unwrap_or(url);
+            ours_alone(Path::new(path));
             let options = SqliteConnectOptions::new()
                 .filename(Path::new(path))
                 .create_if_missing(true)

@@ -2,9 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
 
 mod architecture;
-mod check;
 mod claims;
 mod clients;
+mod commands;
 mod conformance;
 mod consent;
 mod dropped;

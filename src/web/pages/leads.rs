@@ -9,6 +9,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::{Asked, Frame, key, open};
+use crate::model::ChangeOutcome;
 use crate::store::views;
 use crate::web::auth::Operator;
 use crate::web::error::WebError;
@@ -17,26 +18,6 @@ use crate::web::{Web, html};
 
 /// Rows on a page.
 const ROWS: usize = 50;
-
-/// Every way that a change can end, best first.
-const OUTCOMES: [&str; 16] = [
-    "shared",
-    "updated",
-    "held",
-    "unchanged",
-    "echo",
-    "coalesced",
-    "untracked",
-    "invalid",
-    "suppressed",
-    "no_consent",
-    "duplicate",
-    "ineligible",
-    "unmatched",
-    "quarantined",
-    "gone",
-    "erased",
-];
 
 #[derive(Template)]
 #[template(path = "leads.html")]
@@ -59,7 +40,7 @@ struct Changes {
 /// The choice above a list.
 struct Filter {
     outcome: String,
-    choices: Vec<(&'static str, String)>,
+    choices: Vec<(String, String)>,
     first: bool,
 }
 
@@ -82,8 +63,8 @@ struct ChangeRow {
 }
 
 impl Filter {
-    fn new(asked: &Asked, choices: &[&'static str]) -> Self {
-        let choices = choices.iter().map(|word| (*word, plain(word))).collect();
+    fn new(asked: &Asked, choices: &[ChangeOutcome]) -> Self {
+        let choices = choices.iter().map(|outcome| (outcome.word(), plain(&outcome.word()))).collect();
         Self { outcome: asked.outcome.clone(), choices, first: asked.before.is_empty() }
     }
 }
@@ -122,8 +103,11 @@ pub async fn leads(
         })
         .collect();
     // How a lead stands is never "nothing new", and a lead that never was one is in no list of leads.
-    let choices: Vec<&str> =
-        OUTCOMES.into_iter().filter(|word| !["updated", "unchanged", "echo", "coalesced", "untracked"].contains(word)).collect();
+    let never = |outcome: &ChangeOutcome| {
+        use ChangeOutcome::{Coalesced, Echo, Unchanged, Untracked, Updated};
+        matches!(outcome, Updated | Unchanged | Echo | Coalesced | Untracked)
+    };
+    let choices: Vec<ChangeOutcome> = ChangeOutcome::ALL.into_iter().filter(|outcome| !never(outcome)).collect();
     Ok(html(&Leads { frame: Frame::new(&web, "leads", operator), filter: Filter::new(&asked, &choices), rows, next }))
 }
 
@@ -148,5 +132,5 @@ pub async fn changes(
             change,
         })
         .collect();
-    Ok(html(&Changes { frame: Frame::new(&web, "changes", operator), filter: Filter::new(&asked, &OUTCOMES), rows, next }))
+    Ok(html(&Changes { frame: Frame::new(&web, "changes", operator), filter: Filter::new(&asked, &ChangeOutcome::ALL), rows, next }))
 }

@@ -23,7 +23,8 @@ const DAYS: i64 = 30;
 struct Page {
     frame: Frame,
     days: i64,
-    stopped: bool,
+    /// Why everything is stopped, when it is.
+    stopped: Option<String>,
     todo: Vec<Todo>,
     outcomes: Vec<Bar>,
     shares: Vec<Bar>,
@@ -123,7 +124,7 @@ pub async fn page(State(web): State<Arc<Web>>, Extension(operator): Extension<Op
         let what = if way == "out" { "leads to deliver" } else { "outcomes to tell back" };
         queue.push(Queue { connection, what, count, due: When::new(due, now) });
     }
-    let stopped = connections::setting(db, "stopped").await?.is_some();
+    let stopped = connections::setting(db, "stopped").await?;
     Ok(html(&Page { frame: Frame::new(&web, "overview", operator), days: DAYS, stopped, todo, outcomes, shares: stands, queue }))
 }
 
