@@ -24,6 +24,14 @@ fn all_is_well(seeds: impl Iterator<Item = u64>, name: &str) {
     }
 }
 
+// Breaks when the tree has moved on under a deliberate bug, which nobody could then look for any more.
+#[test]
+fn every_deliberate_bug_fits_the_tree() {
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/simulate/bugs/run");
+    let said = std::process::Command::new(script).arg("--check").stdin(std::process::Stdio::null()).output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+}
+
 // Breaks when anything but the seed decides what happens: a map's order, the machine's clock, a race.
 #[test]
 fn one_seed_is_one_run() {
