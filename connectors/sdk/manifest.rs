@@ -73,6 +73,9 @@ pub struct Oauth2 {
     /// Scopes that are asked for in `optional_scope`, where the vendor has it.
     #[serde(default)]
     pub optional_scopes: Vec<String>,
+    /// Asked for in the same way, for connections whose mapping reads a field of this name.
+    #[serde(default)]
+    pub field_scopes: BTreeMap<String, Vec<String>>,
     /// Whether PKCE (S256) is sent.
     pub pkce: bool,
     /// Whether a refresh may answer a new refresh token, the old one dying with it.

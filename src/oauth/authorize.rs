@@ -3,6 +3,8 @@
 //! A link is a secret in an address: whoever holds it may connect that one connection, once. Links,
 //! states and receipts are stored as hashes only; each is 32 random bytes, so the hash needs no key.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use leadshare_connectors::sdk::manifest::{Auth, Oauth2};
@@ -15,6 +17,7 @@ use crate::clock::{DAY, MINUTE, Millis};
 use crate::context::Context;
 use crate::errors::{Error, Result};
 use crate::http::line::Line;
+use crate::mapping::Mapping;
 use crate::store::connections;
 use crate::vault::Aad;
 
@@ -111,8 +114,11 @@ pub async fn start(ctx: &Context, link_token: &str) -> Result<Started> {
     let (state, verifier) = (secret(ctx)?, PkceCodeVerifier::new(secret(ctx)?));
     let mut request =
         client.authorize_url(|| CsrfToken::new(state.clone())).add_scopes(oauth.scopes.iter().map(|scope| Scope::new(scope.clone())));
-    if !oauth.optional_scopes.is_empty() {
-        request = request.add_extra_param("optional_scope", oauth.optional_scopes.join(" "));
+    let fields: BTreeSet<String> = ctx.rules().of(&connection).iter().flat_map(Mapping::read_fields).collect();
+    let needed = oauth.field_scopes.iter().filter(|(field, _)| fields.contains(*field)).flat_map(|(_, scopes)| scopes);
+    let optional: Vec<&str> = oauth.optional_scopes.iter().chain(needed).map(String::as_str).collect();
+    if !optional.is_empty() {
+        request = request.add_extra_param("optional_scope", optional.join(" "));
     }
     if oauth.pkce {
         request = request.set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
@@ -197,6 +203,7 @@ mod tests {
             revoke_url: None,
             scopes: vec![],
             optional_scopes: vec![],
+            field_scopes: std::collections::BTreeMap::new(),
             pkce: true,
             rotates: false,
             assumed_lifetime_ms: None,

@@ -32,7 +32,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("firsts", &["clock", "store"]),
     ("queues", &["clock", "errors", "store"]),
     ("context", &["clock", "errors", "firsts", "http", "queues", "rules", "store", "vault"]),
-    ("oauth", &["clock", "context", "errors", "http", "metrics", "store", "vault"]),
+    ("oauth", &["clock", "context", "errors", "http", "mapping", "metrics", "store", "vault"]),
     // What the stages share.
     ("standing", &["clock", "context", "errors", "model", "people", "store"]),
     ("change", &["context", "model", "store"]),

@@ -7,6 +7,7 @@ use leadshare::clock::{Clock, HOUR, MINUTE, Millis, SECOND};
 use leadshare::daemon;
 use leadshare::demo::cast::Story;
 use leadshare::http::egress::Egress;
+use leadshare::http::limit::Limits;
 use leadshare::http::line::{Line, Role, Setup};
 use leadshare::http::talk::{Ended, NoSink, drive};
 use leadshare::http::{Terms, Transport};
@@ -18,7 +19,7 @@ use leadshare_connectors::sdk::manifest::Budget;
 use leadshare_connectors::sdk::{Act, Fault, Method, Op, Sandbox, SandboxReply, SandboxRequest};
 use secrecy::SecretString;
 
-use super::support::world::{Engine, Folder, START, World};
+use super::support::world::{Engine, Folder, PLAIN, START, World};
 
 /// One account at a vendor, and the store that replicas share.
 struct Account {
@@ -370,5 +371,73 @@ async fn a_small_budget_makes_deliveries_and_polls_slow_and_loses_none() {
         world.pass(HOUR).await;
         let (status, ..) = world.stand(&people[1].email).await;
         assert_eq!(status, "returned", "{engine:?}");
+    }
+}
+
+// Breaks when records that take a request each are not read with a small budget, or when a partner is not asked for the right to read what
+// their mapping names.
+#[tokio::test]
+async fn a_small_budget_reads_records_that_take_a_request_each() {
+    let small = |name: &str, text: &str| match name {
+        "leadshare.toml" => {
+            let text = text.replace("poll_every = \"5s\"", "poll_every = \"60s\"");
+            text.replace("[connections.northwind]\n", "[connections.northwind]\nbudgets = { general = { limit = 12, window = \"1m\" } }\n")
+        }
+        "mappings/northwind.toml" => text.replace(
+            "stop = [{ crm",
+            "stop = [{ api = \"communication_preferences\", is = \"UNSUBSCRIBED\", blocks = [\"email\"] }, { crm",
+        ),
+        _ => text.to_owned(),
+    };
+    let mut world = World::changed(Engine::Sqlite, PLAIN, &small).await;
+    // As in an edition without the right to ask for many at once.
+    let fewer = "UPDATE connections SET scopes = REPLACE(scopes, 'communication_preferences.statuses.batch.read', 'oauth')
+      WHERE name = 'northwind' AND scopes LIKE '%batch.read%' AND scopes LIKE '%communication_preferences.read%'";
+    assert_eq!(world.ctx.db.exec(fewer, leadshare::args![]).await.unwrap(), 1, "both were asked for");
+    world.restart().await;
+    let people = world.people("northwind", "brightwater", Story::Good, 60);
+    world.enter(&people);
+    let before = world.stats("northwind").requests;
+    world.pass(24 * MINUTE).await;
+    for person in &people {
+        assert_eq!(world.share(&person.email).await.status, "delivered", "{}", person.email);
+    }
+    let asked = world.stats("northwind").requests - before;
+    assert!(asked <= 25 * 12, "{asked} requests");
+}
+
+// Breaks when deliveries that need many units at once starve beside reads that take them one by one, or the other way round, or when one of
+// them waits for others who have nothing to do.
+#[tokio::test]
+async fn deliveries_and_reads_take_turns_over_a_small_budget() {
+    for (write, read, least_writes, least_reads) in [(true, true, 12, 30), (true, false, 30, 0), (false, true, 0, 330)] {
+        let (folder, clock) = (Folder::new(), Clock::test(START));
+        let db = Db::open(&Engine::Sqlite.url(&folder.0)).await.unwrap();
+        let mut budget = (leadshare_connectors::by_name("tryton").unwrap().connector)().manifest().budgets[0].clone();
+        (budget.limit, budget.window_ms) = (12, MINUTE);
+        let limits = Limits::new(&clock, &db, "c", &[], &[budget], 100);
+        let needs = [("requests".to_owned(), 10)].into();
+        let end = START + 30 * MINUTE;
+        let (mut write_at, mut read_at, mut writes, mut reads) = (START, START, 0, 0);
+        while clock.now() < end {
+            if write && write_at <= clock.now() {
+                match limits.ahead_of_others(&needs, Terms { first: true, ..Terms::TURN }).await {
+                    Ok(ahead) => {
+                        assert!(ahead.part(&[("requests", 10)]).is_some());
+                        writes += 1;
+                    }
+                    Err(until) => write_at = until,
+                }
+            }
+            if read && read_at <= clock.now() {
+                match limits.spend(&[("requests", 1)], Terms::TURN).await {
+                    Ok(_) => reads += 1,
+                    Err(until) => read_at = until,
+                }
+            }
+            clock.advance(1);
+        }
+        let fair = writes >= least_writes && reads >= least_reads && writes * 10 + reads <= 31 * 12;
+        assert!(fair, "write {write}, read {read}: {writes} writes, {reads} reads");
     }
 }

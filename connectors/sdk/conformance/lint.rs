@@ -63,10 +63,11 @@ fn scopes(setup: &Setup) -> Verdict {
     let Auth::Oauth2(oauth) = &setup.manifest().auth else {
         return super::not_applicable("the manifest has [auth] kind = \"key\": there are no scopes");
     };
-    let Oauth2 { scopes, optional_scopes, assumed_lifetime_ms, keep_alive_ms, .. } = oauth;
+    let Oauth2 { scopes, optional_scopes, field_scopes, assumed_lifetime_ms, keep_alive_ms, .. } = oauth;
     ensure(!scopes.is_empty(), || "no scopes: the connection would be of no use".into())?;
-    let unique: BTreeSet<&String> = scopes.iter().chain(optional_scopes).collect();
-    ensure(unique.len() == scopes.len() + optional_scopes.len(), || "a scope is listed twice".into())?;
+    let all: Vec<&String> = scopes.iter().chain(optional_scopes).chain(field_scopes.values().flatten()).collect();
+    let unique: BTreeSet<&String> = all.iter().copied().collect();
+    ensure(unique.len() == all.len(), || "a scope is listed twice".into())?;
     ensure(unique.iter().all(|scope| !scope.is_empty() && !scope.contains(char::is_whitespace)), || {
         "a scope is empty or has a space".into()
     })?;
