@@ -22,6 +22,9 @@ pub fn needs(ctx: &Context, line: &Line) -> Vec<Needs> {
     let rules = ctx.rules();
     let one = |mapping: &Mapping| {
         let mut fields = mapping.read_fields();
+        if line.role().shares() {
+            fields.extend(mapping.news_fields());
+        }
         if line.role().receives() {
             fields.extend(mapping.written_fields());
             fields.extend(mapping.follow_fields());

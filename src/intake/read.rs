@@ -81,7 +81,8 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping, braked: bool) -
     let lease = ctx.clock.id();
     let object = mapping.object();
     let mut fields = mapping.read_fields();
-    fields.extend(news_fields(mapping));
+    // To recognise our own writes.
+    fields.extend(mapping.news_fields());
     fields.push(mapping.marker_field(line.manifest()).to_owned());
     let (size, limit) = sizes(line, &fields);
     let claimed = dirty::claim(&ctx.db, line.name(), object, &lease, now, now + LEASE, limit).await?;
@@ -153,12 +154,6 @@ pub async fn read(ctx: &Context, line: &Line, mapping: &Mapping, braked: bool) -
     }
     points::at("hints.read").await;
     Ok(Some(batch))
-}
-
-/// The fields that we write news into: read again to recognise our own writes.
-fn news_fields(mapping: &Mapping) -> Vec<String> {
-    let back = mapping.file().status.as_ref().and_then(|status| status.back.as_ref());
-    back.map(|back| back.pairs().map(|(_, field)| field.crm).collect()).unwrap_or_default()
 }
 
 /// Reads in requests of the vendor's size, several at a time. Hints whose request did not come through are put off.

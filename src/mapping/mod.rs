@@ -218,6 +218,12 @@ impl Mapping {
         names.into_iter().collect()
     }
 
+    /// All fields that news of a lead is written into at its source.
+    pub fn news_fields(&self) -> Vec<String> {
+        let back = self.body.file.status.as_ref().and_then(|status| status.back.as_ref());
+        back.map(|back| back.pairs().map(|(_, field)| field.crm).collect()).unwrap_or_default()
+    }
+
     /// All fields to read when following a delivered record.
     pub fn follow_fields(&self) -> Vec<String> {
         self.names(Purpose::Follow)

@@ -49,6 +49,17 @@ async fn check_says_what_it_looked_at_and_what_not() {
     assert!(code == 0 && said.contains("northwind: ok ") && said.contains("brightwater: not asked: it has no mapping"), "{said}");
 }
 
+// Breaks when a field that news goes into is looked for only when the first news are written.
+#[tokio::test]
+async fn check_looks_for_the_fields_that_news_go_into() {
+    let world = World::new(Engine::Sqlite, &["lumen", "tessera"]).await;
+    let path = world.dir.join("mappings/lumen.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("Partner_Progress__c", "Nowhere__c")).unwrap();
+    let (said, code) = command(&world, &["check", "--connections"]).await;
+    assert!(code == 1 && said.contains("lumen: NO") && said.contains("Nowhere__c"), "{said}");
+}
+
 // Breaks when a slip in a partner's name, or a folder that is not there, shows only once leads stay away or the daemon does not start.
 #[tokio::test]
 async fn check_finds_a_partner_without_a_file_and_a_folder_that_is_not_there() {
