@@ -260,7 +260,7 @@ fn refused(diagnostics: &[Diagnostic]) -> Option<String> {
     let more = wrong.len().saturating_sub(TOLD);
     wrong.truncate(TOLD);
     wrong.extend((more > 0).then(|| format!("and {more} more: run `leadshare check`")));
-    wrong.insert(0, "What these files said before stays in force, where it was right once:".into());
+    wrong.insert(0, "These files are not used; the last right version of each stays in force:".into());
     Some(wrong.join("\n"))
 }
 

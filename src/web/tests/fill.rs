@@ -70,6 +70,12 @@ impl World {
         connections::raise_alert(&mut tx, "alert-1", "brightwater-crm", "connection.reconnect_needed", message, NOW - 2 * HOUR)
             .await
             .expect("an alert");
+        let refused = "These files are not used; the last right version of each stays in force:\n\
+            /etc/leadshare/mappings/northwind-crm.toml:14:52: error[mapping.unknown_transform]: there is no transform `lowercsae`\n  \
+            hint: did you mean `lowercase`?";
+        connections::raise_alert(&mut tx, "alert-2", "Program files and mappings", "files.refused", refused, NOW - HOUR)
+            .await
+            .expect("an alert");
         let hint = |id: &str| dirty::Raise { object: "contact".into(), remote_id: id.into(), kind: "changed", detail: None };
         dirty::raise(&mut tx, "northwind-crm", &[hint("90001"), hint("90002")], NOW - 20 * SECOND).await.expect("hints");
         let unread = json!([
@@ -79,6 +85,7 @@ impl World {
         ]);
         leads::save_changes(&mut tx, "northwind-crm", "contact", &unread, NOW - HOUR).await.expect("changes");
         tx.commit().await.expect("commits");
+        connections::set_setting(&self.ctx.db, "stopped", "a wrong price list went out").await.expect("a setting");
         for (number, plan) in PLANS.iter().enumerate() {
             self.add(number, plan).await;
         }
