@@ -35,6 +35,8 @@ pub struct Context {
     pub retry_schedule: Vec<Millis>,
     /// Whether the disk is nearly full: nothing is sent then, and webhooks are asked to come again.
     pub low_disk: AtomicBool,
+    /// What files of people's are not used and why, as this process read them last, and since when.
+    pub refused: RwLock<Option<(String, Millis)>>,
     /// How far retry pauses are spread, percent to either side.
     pub jitter: i64,
     /// Woken when there is work before its time.
@@ -98,6 +100,18 @@ impl Context {
     /// Puts new rules in force.
     pub fn set_rules(&self, rules: Rules) {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
+    /// Keeps what files are not used and why.
+    pub fn set_refused(&self, told: Option<String>) {
+        let mut refused = self.refused.write().unwrap_or_else(PoisonError::into_inner);
+        let since = refused.as_ref().map_or_else(|| self.clock.now(), |(_, since)| *since);
+        *refused = told.map(|told| (told, since));
+    }
+
+    /// What files are not used and why, and since when.
+    pub fn refused(&self) -> Option<(String, Millis)> {
+        self.refused.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How long to wait after so many failed tries, with jitter.

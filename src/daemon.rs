@@ -85,7 +85,7 @@ pub async fn build_on(config: &Config, clock: &Clock, db: Db, transport: Transpo
 pub async fn look(config: &Config, clock: &Clock) -> Result<Built> {
     let vault = Arc::new(config.vault()?);
     let db = Db::open(config.store_url().expose()).await?;
-    check_keys(&db, &vault).await?;
+    keys_fit(&db, &vault).await?;
     let folders = publish::read(&Places::from(config));
     let diagnostics = folders.diagnostics.clone();
     Box::pin(assemble(config, clock, db, vault, Transport::default(), folders.into_rules(), diagnostics)).await
@@ -129,6 +129,7 @@ async fn assemble(
         rules: RwLock::new(Arc::new(rules)),
         retry_schedule: config.retry.schedule.iter().map(|p| p.millis()).collect(),
         low_disk: AtomicBool::new(false),
+        refused: RwLock::new(publish::refused(&diagnostics).map(|told| (told, clock.now()))),
         jitter: i64::from(config.retry.jitter),
         wake: Wake::default(),
         deciding: tokio::sync::Semaphore::new(std::thread::available_parallelism().map_or(2, std::num::NonZero::get)),
@@ -142,21 +143,25 @@ async fn assemble(
     Ok(Built { ctx: Arc::new(ctx), signer: config.signer()?, diagnostics })
 }
 
-/// Refuses a database that was written with other keys, before anything is read or written with them.
-///
-/// # Errors
-/// [`Error::Vault`] naming the keys that are missing or different; the store's.
-pub async fn check_keys(db: &Db, vault: &Vault) -> Result<()> {
-    let now = vault.key_check();
-    if let Some(text) = connections::setting(db, "key_check").await? {
-        let before: KeyCheck = serde_json::from_str(&text).map_err(|_| Error::Unreadable { what: "the key check".into() })?;
-        vault.fits(&before)?;
-        if before == now {
-            return Ok(());
-        }
+/// Refuses a database that was written with other keys, before anything is read or written with them, and keeps which ones these are.
+async fn check_keys(db: &Db, vault: &Vault) -> Result<()> {
+    let (before, now) = (keys_fit(db, vault).await?, vault.key_check());
+    if before.as_ref() == Some(&now) {
+        return Ok(());
     }
     let text = serde_json::to_string(&now).map_err(|_| Error::Unreadable { what: "the key check".into() })?;
     connections::set_setting(db, "key_check", &text).await
+}
+
+/// Refuses a database that was written with other keys; answers what is known of those that it was written with, nothing for a new one.
+///
+/// # Errors
+/// [`Error::Vault`] naming the keys that are missing or different; the store's.
+pub async fn keys_fit(db: &Db, vault: &Vault) -> Result<Option<KeyCheck>> {
+    let Some(text) = connections::setting(db, "key_check").await? else { return Ok(None) };
+    let before: KeyCheck = serde_json::from_str(&text).map_err(|_| Error::Unreadable { what: "the key check".into() })?;
+    vault.fits(&before)?;
+    Ok(Some(before))
 }
 
 #[expect(clippy::too_many_arguments, reason = "a line is made of all of these")]
@@ -414,6 +419,7 @@ pub async fn reload(ctx: &Context, places: &Places) -> Result<Vec<Diagnostic>> {
     if !published.changed.is_empty() {
         tracing::info!(files = ?published.changed, "new rules are in force");
     }
+    ctx.set_refused(publish::refused(&published.diagnostics));
     expect_polls(&ctx.db, &published.rules, ctx.clock.now()).await?;
     ctx.set_rules(published.rules);
     if !published.changed.is_empty() {

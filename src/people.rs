@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::errors::{Error, Result};
-use crate::mapping::transform::contact::{self, registrable_domain};
+use crate::mapping::transform::contact;
 use crate::model::Lead;
 use crate::store::{Tx, people};
 use crate::vault::{Aad, DataKey, Identity, Owner, Vault};
@@ -24,32 +24,33 @@ pub struct Hashes {
     pub suppressible: Vec<(String, &'static str)>,
 }
 
-/// The hashes of a lead. A phone number names a person only where there is no address: colleagues
-/// share numbers.
+/// The hashes of a lead. A phone number names a person only where there is no address: colleagues share numbers. Whoever has an address at
+/// a part of a domain (`jo@mail.firm.example`) belongs to the domain.
 pub fn hashes(vault: &Vault, lead: &Lead) -> Hashes {
     let mut found = Hashes::default();
     let host = lead.text("email").and_then(|email| email.rsplit_once('@')).map(|(_, host)| host);
-    // Whoever has an address at a part of a domain (`jo@mail.firm.example`) belongs to the domain.
-    let registered = host.and_then(registrable_domain).filter(|domain| Some(domain.as_str()) != host);
-    for (kind, value, scope) in [
-        (Identity::Email, lead.text("email"), "person"),
-        (Identity::Phone, lead.text("phone"), "person"),
-        (Identity::Phone, lead.text("mobile"), "person"),
-        (Identity::Domain, lead.text("company_domain"), "domain"),
-        (Identity::Domain, host, "domain"),
-        (Identity::Domain, registered.as_deref(), "domain"),
-    ] {
-        let Some(value) = value else { continue };
+    let persons = [(Identity::Email, lead.text("email")), (Identity::Phone, lead.text("phone")), (Identity::Phone, lead.text("mobile"))];
+    let persons = persons.into_iter().filter_map(|(kind, value)| Some((kind, value?)));
+    let mut domains: Vec<&str> = [lead.text("company_domain"), host].into_iter().flatten().flat_map(with_parents).collect();
+    domains.sort_unstable_by_key(|domain| (std::cmp::Reverse(domain.len()), *domain));
+    domains.dedup();
+    for (kind, value) in persons {
         let hash = vault.blind.hash(kind, value);
-        if scope == "person" && found.identity.is_none() {
+        if found.identity.is_none() {
             found.identity = Some(hash.clone());
             found.identity_key = Some(format!("{}:{value}", kind.word()));
         }
         if !found.suppressible.iter().any(|(known, _)| *known == hash) {
-            found.suppressible.push((hash, scope));
+            found.suppressible.push((hash, "person"));
         }
     }
+    found.suppressible.extend(domains.into_iter().map(|domain| (vault.blind.hash(Identity::Domain, domain), "domain")));
     found
+}
+
+/// A domain and those that it is a part of, the longest first.
+fn with_parents(domain: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(domain), |domain| domain.split_once('.').map(|(_, parent)| parent)).filter(|domain| domain.contains('.'))
 }
 
 /// What somebody typed to name a person or a company, as a lead that has only this: an e-mail address, a phone number with its
@@ -58,13 +59,12 @@ pub fn hashes(vault: &Vault, lead: &Lead) -> Hashes {
 /// # Errors
 /// [`Error::BadRequest`] when it is none of them.
 pub fn known_as(typed: &str) -> Result<Lead> {
-    let typed = typed.trim();
     let (field, value, wanted) = if typed.contains('@') {
         ("email", contact::email(typed), "an e-mail address that could receive mail")
-    } else if typed.starts_with(['+', '0', '(']) {
-        ("phone", contact::e164(typed, None), "a phone number with its country, such as +4930901820")
+    } else if typed.contains(char::is_alphabetic) {
+        ("company_domain", contact::domain(typed), "an e-mail address, nor a domain such as firm.example")
     } else {
-        ("company_domain", registrable_domain(typed), "a domain that somebody can register, nor an e-mail address or a phone number")
+        ("phone", contact::e164(typed, None), "a phone number with its country, such as +4930901820")
     };
     let value = value.ok_or_else(|| Error::BadRequest(format!("this is not {wanted}")))?;
     Ok(Lead { fields: [(field.to_owned(), Value::String(value))].into(), ..Lead::default() })

@@ -12,14 +12,11 @@ use crate::errors::{Diagnostic, Error, Result, Severity, did_you_mean};
 use crate::mapping::{self, Mapping};
 use crate::program::{self, FileKind, Program, ProgramFile, Publish};
 use crate::rules::Rules;
-use crate::store::{Db, connections, files};
+use crate::store::{Db, files};
 
 const MAPPING: &str = "mapping";
 
-/// Whom the alert about refused files is about: it stands where a connection's name would.
-const FILES: &str = "Program files and mappings";
-const REFUSED: &str = "files.refused";
-/// So many errors are told in the alert; the log and `leadshare check` have all.
+/// So many errors are told on the overview page; the log and `leadshare check` have all.
 const TOLD: usize = 5;
 
 /// What a round of publishing did.
@@ -132,7 +129,8 @@ fn nobodys<'p>(places: &'p Places, program: &'p [ProgramFile]) -> impl Iterator<
         let hint = did_you_mean(partner, program.iter().filter_map(of)).map(|near| format!("did you mean {near}?"));
         Some(
             Diagnostic::whole(&path.display().to_string(), "program.no_partner", message)
-                .hint(hint.unwrap_or_else(|| "write this file".into())),
+                .hint(hint.unwrap_or_else(|| "write this file".into()))
+                .warning(),
         )
     })
 }
@@ -240,10 +238,6 @@ pub async fn publish(db: &Db, clock: &Clock, places: &Places) -> Result<Publishe
     for (kind, name, hash, text, state, reason) in &news {
         files::put(&mut tx, kind, name, hash, text, state, reason.as_deref(), now).await?;
     }
-    match refused(&folders.diagnostics) {
-        Some(told) => connections::raise_alert(&mut tx, &clock.id(), FILES, REFUSED, &told, now).await?,
-        None => connections::end_alert(&mut tx, FILES, REFUSED, now).await?,
-    }
     tx.commit().await?;
     let changed: Vec<String> = news.iter().map(|(kind, name, ..)| format!("{kind}/{name}")).collect();
     let stored = if changed.is_empty() { stored } else { files::current(db).await? };
@@ -252,7 +246,7 @@ pub async fn publish(db: &Db, clock: &Clock, places: &Places) -> Result<Publishe
 }
 
 /// What an operator is told of files with errors; `None` without one.
-fn refused(diagnostics: &[Diagnostic]) -> Option<String> {
+pub fn refused(diagnostics: &[Diagnostic]) -> Option<String> {
     let mut wrong: Vec<String> = diagnostics.iter().filter(|d| d.severity == Severity::Error).map(ToString::to_string).collect();
     if wrong.is_empty() {
         return None;

@@ -19,8 +19,9 @@ pub async fn check(path: &Path, ask: bool, json: bool) -> Result<bool> {
         }
     };
     let mut found = publish::read(&publish::Places::from(&config)).diagnostics;
-    let folder = &config.store.data_dir;
-    if !folder.is_dir() {
+    let url = config.store_url();
+    let folder = url.expose().strip_prefix("sqlite:").and_then(|path| Path::new(path).parent()).filter(|folder| !folder.is_dir());
+    if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) {
         let shown = folder.display().to_string();
         found.push(Diagnostic::whole(&shown, "config.no_folder", "there is no such folder").hint("make it, or set store.data_dir"));
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{keys, open};
+use super::{open, open_with_keys};
 use crate::clock::{Clock, Millis, rfc3339};
 use crate::config::Config;
 use crate::decide;
@@ -79,7 +79,7 @@ async fn show(db: &Db, config: &Config, wanted: &str, json: bool) -> Result<bool
         Some(lead)
     } else if wanted.contains('@') {
         // The address is hashed as it was when the lead came; nothing is searched in clear.
-        let hashes = people::hashes(&keys(config, db).await?, &people::known_as(wanted)?);
+        let hashes = people::hashes(&open_with_keys(config).await?.1, &people::known_as(wanted)?);
         leads::by_identity(db, hashes.identity.as_deref().unwrap_or_default()).await?
     } else {
         leads::by_record(db, wanted).await?

@@ -28,19 +28,22 @@ pub enum Command {
 
 /// Does it.
 pub async fn run(command: Command, config: &Config, json: bool) -> Result<bool> {
-    let db = open(config).await?;
     match command {
         Command::Key => {
             out!("{}", config.signer()?.public());
             Ok(true)
         }
         Command::Checkpoint => {
-            let newest = ledger::checkpoints(&db).await?.pop().ok_or_else(|| Error::NotFound("nothing has been sealed yet".into()))?;
+            let newest = ledger::checkpoints(&open(config).await?)
+                .await?
+                .pop()
+                .ok_or_else(|| Error::NotFound("nothing has been sealed yet".into()))?;
             super::print(&newest);
             Ok(true)
         }
         Command::Verify { checkpoints } => {
             let outside = checkpoints.iter().map(|path| read(path)).collect::<Result<Vec<String>>>()?;
+            let db = open(config).await?;
             let bar = if json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
             let report = sealer::verify(&db, &outside, &config.ledger_keys()?, |n| bar.set_message(format!("{n} entries"))).await?;
             bar.finish_and_clear();
@@ -72,6 +75,8 @@ pub async fn run(command: Command, config: &Config, json: bool) -> Result<bool> 
 fn read(path: &Path) -> Result<String> {
     let wrong = |why: &dyn std::fmt::Display| Error::BadRequest(format!("{}: {why}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
+    // Mail and editors end lines in their own way.
+    let text = format!("{}\n", text.replace("\r\n", "\n").trim_end());
     if Checkpoint::unverified(&text).is_none() {
         return Err(wrong(&"this is not a checkpoint: give a file that `leadshare ledger checkpoint` printed"));
     }

@@ -233,27 +233,28 @@ fn load(path: &Path) -> Result<Config> {
     Config::load(Some(path), std::env::vars()).map_err(Error::Files)
 }
 
-/// The store that a daemon has made, for commands that only read or flip a switch.
+/// The store that a daemon has made, for commands that only look.
 async fn open(config: &Config) -> Result<Db> {
-    if let Some(path) = not_there(config) {
+    let url = config.store_url();
+    // Where it cannot be looked, opening it tells why.
+    if let Some(path) = url.expose().strip_prefix("sqlite:").filter(|path| !Path::new(path).try_exists().unwrap_or(true)) {
         return Err(Error::NotFound(format!(
             "there is no database at {path}: `leadshare run` makes it, unless the configuration is another's"
         )));
     }
-    Db::open(config.store_url().expose()).await
+    Db::open(url.expose()).await
 }
 
-/// Where an embedded store is to be and is not.
-fn not_there(config: &Config) -> Option<String> {
-    config.store_url().expose().strip_prefix("sqlite:").filter(|path| !Path::new(path).exists()).map(str::to_owned)
-}
-
-/// The keys, for commands that find people by their hashes. Under another key nobody would be found, and whoever was suppressed under it
-/// would be shared all the same.
-async fn keys(config: &Config, db: &Db) -> Result<Vault> {
-    let vault = config.vault()?;
-    daemon::check_keys(db, &vault).await?;
-    Ok(vault)
+/// The store and its keys, for commands that find people by their hashes. Under another key nobody would be found, and whoever was
+/// suppressed under it would be shared all the same.
+async fn open_with_keys(config: &Config) -> Result<(Db, Vault)> {
+    let (db, vault) = (open(config).await?, config.vault()?);
+    match daemon::keys_fit(&db, &vault).await? {
+        Some(_) => Ok((db, vault)),
+        None => {
+            Err(Error::NotFound("no daemon has used this database yet: `leadshare run` first, or the configuration is another's".into()))
+        }
+    }
 }
 
 /// Why everything is stopped, when it is.
@@ -267,7 +268,8 @@ async fn build(config: &Config) -> Result<Built> {
 }
 
 async fn switch(config: &Config, reason: Option<&str>) -> Result<bool> {
-    let db = open(config).await?;
+    // Also before the first start: a daemon may begin stopped.
+    let db = Db::open(config.store_url().expose()).await?;
     if let Some(reason) = reason {
         connections::set_setting(&db, "stopped", reason).await?;
         out!("Stopped: nothing is read or delivered until `leadshare resume`. Hints are still taken in and wait.");

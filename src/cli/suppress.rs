@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::{keys, not_there, open};
+use super::open_with_keys;
 use crate::clock::{Clock, rfc3339};
 use crate::config::Config;
 use crate::errors::{Error, Result};
 use crate::people as known;
-use crate::store::{Db, people};
+use crate::store::people;
 
 /// What can be done with suppressions.
 #[derive(Debug, clap::Subcommand)]
@@ -41,18 +41,15 @@ async fn add(who: &str, reason: &str, config: &Config) -> Result<bool> {
     if reason.is_empty() || !reason.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
         return Err(Error::BadRequest("a reason is a code of lower-case letters and underscores, such as asked_to_stop".into()));
     }
-    if let Some(path) = not_there(config) {
-        eprintln!("There was no database at {path} yet: a new one is begun.");
-    }
-    let db = Db::open(config.store_url().expose()).await?;
-    let hashes = known::hashes(&keys(config, &db).await?, &lead).suppressible;
+    let (db, vault) = open_with_keys(config).await?;
+    let hashes = known::hashes(&vault, &lead).suppressible;
     // The first is what was typed: an address does not suppress its domain.
     let Some((hash, scope)) = hashes.first() else { return Err(Error::BadRequest("nothing names anybody here".into())) };
     let mut tx = db.begin().await?;
     people::suppress(&mut tx, &json!([[hash, scope, reason, "[]"]]), Clock::system().now()).await?;
     tx.commit().await?;
     match lead.text("company_domain") {
-        Some(domain) => out!("Suppressed: everybody at {domain}. Only a keyed hash is kept."),
+        Some(domain) => out!("Suppressed: everybody at {domain} and its parts. Only a keyed hash is kept."),
         None => out!("Suppressed. Only a keyed hash is kept."),
     }
     Ok(true)
@@ -60,8 +57,8 @@ async fn add(who: &str, reason: &str, config: &Config) -> Result<bool> {
 
 async fn check(who: &str, config: &Config, json: bool) -> Result<bool> {
     let lead = known::known_as(who)?;
-    let db = open(config).await?;
-    let hashes = known::hashes(&keys(config, &db).await?, &lead).suppressible;
+    let (db, vault) = open_with_keys(config).await?;
+    let hashes = known::hashes(&vault, &lead).suppressible;
     let asked = json!(hashes.iter().map(|(hash, _)| [hash]).collect::<Vec<_>>());
     let mut tx = db.reading().await?;
     let found = people::suppressed(&mut tx, &asked).await?;

@@ -85,6 +85,13 @@ pub fn registrable_domain(text: &str) -> Option<String> {
     psl::domain_str(&host).map(str::to_owned)
 }
 
+/// A domain as somebody names one: a host without its `www.`; `None` for addresses, places on the web, and what nobody can register.
+pub fn domain(text: &str) -> Option<String> {
+    let host = ascii_host(trim(text).to_lowercase().trim_end_matches('.'))?;
+    let host = host.strip_prefix("www.").unwrap_or(&host);
+    psl::domain_str(host).map(|_| host.to_owned())
+}
+
 /// A host name in ASCII, or `None` for anything else (IP addresses, spaces, no dot).
 fn ascii_host(host: &str) -> Option<String> {
     match url::Host::parse(host) {

@@ -73,6 +73,14 @@ pub async fn page(State(web): State<Arc<Web>>, Extension(operator): Extension<Op
             since: Some(When::new(since, now)),
         })
         .collect();
+    todo.extend(web.ctx().refused().map(|(text, since)| Todo {
+        title: "Program files and mappings".into(),
+        text,
+        code: "files.refused".into(),
+        tone: "bad",
+        since: Some(When::new(since, now)),
+        link: None,
+    }));
     for stored in connections::all(db).await?.into_iter().filter(|c| c.state == "new" && web.ctx().lines.contains_key(&c.name)) {
         todo.push(Todo {
             text: format!("Not connected yet. Run `leadshare connect {}` and send the link to the partner.", stored.name),

@@ -73,9 +73,7 @@ impl World {
         let refused = "These files are not used; the last right version of each stays in force:\n\
             /etc/leadshare/mappings/northwind-crm.toml:14:52: error[mapping.unknown_transform]: there is no transform `lowercsae`\n  \
             hint: did you mean `lowercase`?";
-        connections::raise_alert(&mut tx, "alert-2", "Program files and mappings", "files.refused", refused, NOW - HOUR)
-            .await
-            .expect("an alert");
+        *self.ctx.refused.write().expect("a lock") = Some((refused.into(), NOW - HOUR));
         let hint = |id: &str| dirty::Raise { object: "contact".into(), remote_id: id.into(), kind: "changed", detail: None };
         dirty::raise(&mut tx, "northwind-crm", &[hint("90001"), hint("90002")], NOW - 20 * SECOND).await.expect("hints");
         let unread = json!([

@@ -121,6 +121,7 @@ impl World {
                 mappings: std::collections::BTreeMap::new(),
             })),
             low_disk: false.into(),
+            refused: None.into(),
             jitter: 20,
             retry_schedule: vec![5_000],
             db,

@@ -223,10 +223,13 @@ async fn the_overview_says_what_needs_a_person() {
         "<code>leadshare connect brightwater-crm</code>",
         "delivery.failed",
         "held until a person approves",
+        "northwind-crm.toml:14:52",
+        "Everything is stopped: a wrong price list went out.",
         "/changes?outcome=no_consent",
     ] {
         assert!(full.contains(told), "{told} is missing in {full}");
     }
+    world.ctx.set_refused(None);
     world.ctx.db.exec("DELETE FROM alerts", args![]).await.expect("mended");
     world.ctx.db.exec("DELETE FROM deliveries", args![]).await.expect("mended");
     world.ctx.db.exec("DELETE FROM shares", args![]).await.expect("mended");
