@@ -441,7 +441,9 @@ pub fn only_one(config: &Config) -> Result<OnlyOne> {
     let Some(path) = url.expose().strip_prefix("sqlite:") else { return Ok(OnlyOne(None)) };
     let lock = Path::new(path).with_extension("lock");
     let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&lock);
-    let file = file.map_err(|e| Error::System(format!("{} cannot be written: {e}", lock.display())))?;
+    let file = file.map_err(|e| {
+        Error::System(format!("{} cannot be written: {e}; store.data_dir must be a folder that exists and is ours", lock.display()))
+    })?;
     file.try_lock()
         .map_err(|_| Error::BadRequest(format!("another leadshare works on {path}: stop it first, or use PostgreSQL for several")))?;
     Ok(OnlyOne(Some(file)))

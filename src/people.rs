@@ -59,9 +59,9 @@ fn with_parents(domain: &str) -> impl Iterator<Item = &str> {
 /// # Errors
 /// [`Error::BadRequest`] when it is none of them.
 pub fn known_as(typed: &str) -> Result<Lead> {
-    let (field, value, wanted) = if typed.contains('@') {
+    let (field, value, wanted) = if typed.trim().trim_start_matches('@').contains('@') {
         ("email", contact::email(typed), "an e-mail address that could receive mail")
-    } else if typed.contains(char::is_alphabetic) {
+    } else if typed.trim().trim_start_matches("tel:").contains(char::is_alphabetic) {
         ("company_domain", contact::domain(typed), "an e-mail address, nor a domain such as firm.example")
     } else {
         ("phone", contact::e164(typed, None), "a phone number with its country, such as +4930901820")

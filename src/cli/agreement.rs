@@ -33,6 +33,9 @@ pub fn run(command: Command, config: &Path, json: bool) -> Result<bool> {
         return Err(Error::BadRequest(format!("{} does not exist", file.display())));
     }
     let (files, mut found) = program::read_folder(&dir);
+    if !files.iter().any(|f| f.kind == FileKind::Agreement) && found.is_empty() {
+        return Err(Error::BadRequest(format!("{} has no agreements: give the folder that `agreements/` is in", dir.display())));
+    }
     let (compiled, across) = program::compile(files.clone());
     found.extend(files.iter().flat_map(|f| f.warnings.clone()));
     found.extend(across);

@@ -21,6 +21,7 @@ pub enum Command {
     /// Shows everything that happened to one lead, and why.
     Show {
         /// Our id of the lead, the id of its record at the source, or the person's e-mail address.
+        #[arg(conflicts_with = "list")]
         lead: Option<String>,
         /// Lists the newest leads instead.
         #[arg(long)]
@@ -62,10 +63,10 @@ async fn newest(db: &Db, outcome: &str, json: bool) -> Result<bool> {
     }
     for c in changes {
         out!(
-            "{}  {:<12} {:<12} {:<11} {:<36}  {}",
+            "{}  {:<12} {:<18} {:<11} {:<36}  {}",
             at(c.ended_at),
             c.connection,
-            short(&c.remote_id, 12),
+            c.remote_id,
             c.outcome,
             c.lead.unwrap_or_default(),
             reason_words(&c.reason)
@@ -217,10 +218,6 @@ fn told(program: &Program, waiting: &Waiting) -> String {
 
 fn at(time: Millis) -> String {
     rfc3339(time - time.rem_euclid(1_000)).replace('T', " ")
-}
-
-fn short(text: &str, most: usize) -> String {
-    text.chars().take(most).collect()
 }
 
 fn indent(text: &str) -> String {

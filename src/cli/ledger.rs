@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use super::open;
 use crate::config::Config;
 use crate::errors::{Error, Result};
-use crate::ledger::Checkpoint;
+use crate::ledger::{Checkpoint, PublicKey};
 use crate::sealer;
 use crate::store::ledger;
 
@@ -42,10 +42,11 @@ pub async fn run(command: Command, config: &Config, json: bool) -> Result<bool> 
             Ok(true)
         }
         Command::Verify { checkpoints } => {
-            let outside = checkpoints.iter().map(|path| read(path)).collect::<Result<Vec<String>>>()?;
+            let keys = config.ledger_keys()?;
+            let outside = checkpoints.iter().map(|path| read(path, &keys)).collect::<Result<Vec<String>>>()?;
             let db = open(config).await?;
             let bar = if json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
-            let report = sealer::verify(&db, &outside, &config.ledger_keys()?, |n| bar.set_message(format!("{n} entries"))).await?;
+            let report = sealer::verify(&db, &outside, &keys, |n| bar.set_message(format!("{n} entries"))).await?;
             bar.finish_and_clear();
             if json {
                 out!("{}", serde_json::to_string(&report).unwrap_or_default());
@@ -71,14 +72,18 @@ pub async fn run(command: Command, config: &Config, json: bool) -> Result<bool> 
     }
 }
 
-/// A checkpoint in a file. One whose signature is wrong is read all the same: that is what verifying tells.
-fn read(path: &Path) -> Result<String> {
+/// A checkpoint of this ledger in a file. One whose signature is wrong is read all the same: that is what verifying tells.
+fn read(path: &Path, keys: &[PublicKey]) -> Result<String> {
     let wrong = |why: &dyn std::fmt::Display| Error::BadRequest(format!("{}: {why}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|e| wrong(&e))?;
     // Mail and editors end lines in their own way.
     let text = format!("{}\n", text.replace("\r\n", "\n").trim_end());
-    if Checkpoint::unverified(&text).is_none() {
+    let Some(checkpoint) = Checkpoint::unverified(&text) else {
         return Err(wrong(&"this is not a checkpoint: give a file that `leadshare ledger checkpoint` printed"));
+    };
+    if let Some(own) = keys.first().filter(|_| !keys.iter().any(|key| key.name() == checkpoint.origin)) {
+        let of = format!("this is a checkpoint of the ledger {}, and this ledger is {} (ledger.origin)", checkpoint.origin, own.name());
+        return Err(wrong(&of));
     }
     Ok(text)
 }

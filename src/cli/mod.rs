@@ -32,10 +32,10 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon::{self, Built};
 use crate::errors::{Diagnostic, Error, Result, Severity};
-use crate::pipeline;
 use crate::simulate::Options;
 use crate::store::{Db, connections};
 use crate::vault::Vault;
+use crate::{pipeline, replicas, store};
 
 /// Shares leads between partner companies' systems, under their agreements and with consent proven.
 #[derive(Debug, Parser)]
@@ -233,28 +233,28 @@ fn load(path: &Path) -> Result<Config> {
     Config::load(Some(path), std::env::vars()).map_err(Error::Files)
 }
 
-/// The store that a daemon has made, for commands that only look.
+/// The store that a daemon works on or has worked on. Any other one is probably not the one that is meant: nothing is made, stopped or
+/// suppressed there.
 async fn open(config: &Config) -> Result<Db> {
+    const OTHER: &str = "start it first with `leadshare run`, or give the configuration that it has";
     let url = config.store_url();
     // Where it cannot be looked, opening it tells why.
     if let Some(path) = url.expose().strip_prefix("sqlite:").filter(|path| !Path::new(path).try_exists().unwrap_or(true)) {
-        return Err(Error::NotFound(format!(
-            "there is no database at {path}: `leadshare run` makes it, unless the configuration is another's"
-        )));
+        return Err(Error::NotFound(format!("there is no database at {path}, so no daemon has worked there: {OTHER}")));
     }
-    Db::open(url.expose()).await
+    let db = Db::open(url.expose()).await?;
+    match connections::setting(&db, "key_check").await? {
+        Some(_) => Ok(db),
+        None => Err(Error::NotFound(format!("no daemon has worked on this database yet: {OTHER}"))),
+    }
 }
 
 /// The store and its keys, for commands that find people by their hashes. Under another key nobody would be found, and whoever was
 /// suppressed under it would be shared all the same.
 async fn open_with_keys(config: &Config) -> Result<(Db, Vault)> {
     let (db, vault) = (open(config).await?, config.vault()?);
-    match daemon::keys_fit(&db, &vault).await? {
-        Some(_) => Ok((db, vault)),
-        None => {
-            Err(Error::NotFound("no daemon has used this database yet: `leadshare run` first, or the configuration is another's".into()))
-        }
-    }
+    daemon::keys_fit(&db, &vault).await?;
+    Ok((db, vault))
 }
 
 /// Why everything is stopped, when it is.
@@ -268,14 +268,17 @@ async fn build(config: &Config) -> Result<Built> {
 }
 
 async fn switch(config: &Config, reason: Option<&str>) -> Result<bool> {
-    // Also before the first start: a daemon may begin stopped.
-    let db = Db::open(config.store_url().expose()).await?;
-    if let Some(reason) = reason {
-        connections::set_setting(&db, "stopped", reason).await?;
-        out!("Stopped: nothing is read or delivered until `leadshare resume`. Hints are still taken in and wait.");
-    } else {
+    let db = open(config).await?;
+    let Some(reason) = reason else {
         connections::drop_setting(&db, "stopped").await?;
         out!("Going on.");
+        return Ok(true);
+    };
+    connections::set_setting(&db, "stopped", reason).await?;
+    out!("Stopped: nothing is read or delivered until `leadshare resume`. Hints are still taken in and wait.");
+    let now = store::replicas::now(&db).await?;
+    if !store::replicas::all(&db).await?.iter().any(|replica| now - replica.3 < replicas::LEASE) {
+        out!("No daemon works on this database right now: is it the one that you mean? Whichever starts on it finds it stopped.");
     }
     Ok(true)
 }
@@ -288,7 +291,7 @@ async fn release(config: &Config, name: &str) -> Result<bool> {
     let db = open(config).await?;
     pipeline::release(&db, name, Clock::system().now()).await?;
     match stopped(&db).await? {
-        None => out!("{name} goes on."),
+        None => out!("{name} goes on; its hour of new shares begins anew."),
         Some(reason) => out!("{name} goes on once everything does: all is stopped ({reason}) until `leadshare resume` without a name."),
     }
     Ok(true)

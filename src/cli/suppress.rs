@@ -6,6 +6,7 @@ use super::open_with_keys;
 use crate::clock::{Clock, rfc3339};
 use crate::config::Config;
 use crate::errors::{Error, Result};
+use crate::mapping::transform::contact;
 use crate::people as known;
 use crate::store::people;
 
@@ -40,6 +41,9 @@ async fn add(who: &str, reason: &str, config: &Config) -> Result<bool> {
     let lead = known::known_as(who)?;
     if reason.is_empty() || !reason.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
         return Err(Error::BadRequest("a reason is a code of lower-case letters and underscores, such as asked_to_stop".into()));
+    }
+    if let Some(domain) = lead.text("company_domain").filter(|domain| contact::is_anybodys(domain)) {
+        return Err(Error::BadRequest(format!("anybody can have an address at {domain}: suppress the addresses themselves")));
     }
     let (db, vault) = open_with_keys(config).await?;
     let hashes = known::hashes(&vault, &lead).suppressible;

@@ -145,7 +145,8 @@ fn keys(config: &Config, check: &mut Check<'_>) {
         match Key::from_base64(secret.expose()) {
             Err(e) => {
                 let why = e.to_string().replace("vault.failed: ", "");
-                check.wrong(&path, "config.wrong_value", why.split(';').next().unwrap_or_default(), MAKE);
+                let message = format!("{}: {}", path.join("."), why.split(';').next().unwrap_or_default());
+                check.wrong(&path, "config.wrong_value", message, MAKE);
             }
             Ok(key) => {
                 if let Some(other) = seen.insert(*key.bytes(), path.join(".")) {

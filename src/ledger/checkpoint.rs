@@ -176,6 +176,11 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
+    /// The name of the ledger whose checkpoints it verifies.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The key's id: tells keys of one name apart, and proves nothing.
     pub fn id(&self) -> [u8; 4] {
         let hash = sha256(&[self.name.as_bytes(), b"\n", &[ED25519], self.key.as_bytes()]);

@@ -35,9 +35,12 @@ pub async fn check_all(ctx: &Context, connection: &str, needs: &[Needs]) -> Resu
         findings.extend(found.into_iter().filter(|finding| !findings.contains(finding)).collect::<Vec<_>>());
     }
     let missing: Vec<String> =
-        findings.iter().filter(|f| !f.ok).map(|f| format!("{}: {}", f.what, f.fix.as_deref().unwrap_or("missing"))).collect();
+        findings.iter().filter(|f| !f.ok).map(|f| format!("NO {}: {}", f.what, f.fix.as_deref().unwrap_or("missing"))).collect();
     let now = ctx.clock.now();
     let mut tx = ctx.db.begin().await?;
+    if !missing.is_empty() {
+        tracing::warn!(connection, missing = missing.len(), "the connection lacks what its mapping needs: see the overview page");
+    }
     if missing.is_empty() {
         connections::end_alerts(&mut tx, connection, now).await?;
     } else {
@@ -74,7 +77,7 @@ pub async fn check(ctx: &Context, connection: &str, needs: &Needs) -> Result<Vec
         Ended::Done(_) => passing("check_unfinished".into(), "the check ended without a finding: try again".into()),
         Ended::NeedsPerson { code, message } => Ok(broken(code, message)),
         Ended::Wait(until) | Ended::Rest(until, _) => {
-            passing("vendor_busy".into(), format!("{title} asks us to wait until {}: try again then", rfc3339(until)))
+            passing("vendor_busy".into(), format!("{title} does not answer, or asks us to wait: try again after {}", rfc3339(until)))
         }
         Ended::Passing(code) => passing(code, format!("{title} did not answer properly: try again in a few minutes")),
     }

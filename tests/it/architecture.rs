@@ -147,6 +147,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "pipeline",
             "program",
             "publish",
+            "replicas",
             "sandbox",
             "sealer",
             "service",

@@ -147,3 +147,35 @@ fn broken_files_have_their_messages_beside_them() {
     println!("{} broken files, each with its exact message", broken.len());
     assert!(broken.len() >= 25 && broken.len() == expected.len(), "{} broken, {} expected", broken.len(), expected.len());
 }
+
+// Breaks when a file is refused with a code that the docs do not name.
+#[test]
+fn every_code_of_a_file_is_in_the_docs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = std::fs::read_to_string(root.join("docs/errors.md")).unwrap();
+    let (_, docs) = docs.split_once("\n## Files\n").unwrap();
+    let mut folders: Vec<PathBuf> = ["src/config", "src/mapping", "src/program", "src/cli"].iter().map(|name| root.join(name)).collect();
+    let mut texts = vec![std::fs::read_to_string(root.join("src/publish.rs")).unwrap()];
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            match path.extension() {
+                _ if path.is_dir() => folders.push(path),
+                Some(ending) if ending == "rs" => texts.push(std::fs::read_to_string(path).unwrap()),
+                _ => {}
+            }
+        }
+    }
+    let mut codes = 0;
+    for family in ["config", "mapping", "program", "agreement", "partner", "notice", "list", "message"] {
+        let start = format!("\"{family}.");
+        let named: String = docs.split("\n- ").filter(|item| item.contains(&format!("`{family}.*`"))).collect();
+        for rest in texts.iter().flat_map(|text| text.split(&start).skip(1)) {
+            let word = rest.split('"').next().unwrap();
+            if word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+                codes += 1;
+                assert!(named.contains(&format!("`{word}`")), "{family}.{word} is not in docs/errors.md");
+            }
+        }
+    }
+    assert!(codes > 100, "only {codes} codes were found");
+}

@@ -85,11 +85,25 @@ pub fn registrable_domain(text: &str) -> Option<String> {
     psl::domain_str(&host).map(str::to_owned)
 }
 
-/// A domain as somebody names one: a host without its `www.`; `None` for addresses, places on the web, and what nobody can register.
+/// A domain as somebody names one, such as `firm.example`, `@firm.example` or `https://www.firm.example/`: without its `www.`. `None` for
+/// addresses, places on a site, several domains, patterns, and what nobody can register.
 pub fn domain(text: &str) -> Option<String> {
-    let host = ascii_host(trim(text).to_lowercase().trim_end_matches('.'))?;
+    let text = trim(text).to_lowercase();
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).map(|host| host.trim_end_matches('/'));
+    let host = ascii_host(host.unwrap_or(&text).trim_start_matches('@').trim_end_matches('.'))?;
     let host = host.strip_prefix("www.").unwrap_or(&host);
-    psl::domain_str(host).map(|_| host.to_owned())
+    let label = |label: &str| {
+        label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    host.split('.').all(label).then(|| psl::domain_str(host))?.map(|_| host.to_owned())
+}
+
+/// Whether anybody can have an address at this domain, for good or for a while.
+pub fn is_anybodys(domain: &str) -> bool {
+    email_kind(&format!("somebody@{domain}")).is_some_and(|kind| kind != "business")
 }
 
 /// A host name in ASCII, or `None` for anything else (IP addresses, spaces, no dot).
