@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE;
 use notify::Watcher;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -120,12 +118,11 @@ fn serve(
     stopping: &CancellationToken,
     closing: &CancellationToken,
 ) -> Result<impl Future<Output = Result<()>> + use<>> {
-    let admin = if let Some(password) = &config.server.admin_password {
-        AdminAuth::Password(password.to_secret_string())
-    } else {
+    let password = config.server.admin_password.as_ref();
+    let admin = password.map_or(AdminAuth::Closed, |password| AdminAuth::Password(password.to_secret_string()));
+    if password.is_none() {
         tracing::info!("the operator's pages are closed: set server.admin_password to open them");
-        AdminAuth::Password(URL_SAFE.encode(ctx.clock.secret::<32>().map_err(|e| Error::System(e.to_string()))?).into())
-    };
+    }
     let router = web::router(WebState {
         ctx: ctx.clone(),
         listen: config.server.listen,

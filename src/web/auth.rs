@@ -23,6 +23,8 @@ pub enum AdminAuth {
     Password(SecretString),
     /// Not at all: for the demo, on a loopback address only.
     Open,
+    /// By nothing: nobody sees the pages.
+    Closed,
 }
 
 /// Live sessions, in memory by hash: a restart ends them all.

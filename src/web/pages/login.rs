@@ -55,6 +55,7 @@ pub async fn guard(State(web): State<Arc<Web>>, mut request: Request, next: Next
             .into_response();
         }
         AdminAuth::Open => Some(web.sessions.anybody()),
+        AdminAuth::Closed => return closed().into_response(),
         AdminAuth::Password(_) => {
             let token = cookie(request.headers(), web.session_cookie());
             token.and_then(|token| web.sessions.operator(web.ctx().clock.now(), token))
@@ -74,6 +75,11 @@ pub async fn guard(State(web): State<Arc<Web>>, mut request: Request, next: Next
             .again(Some("/login".into()), "Sign in")
             .into_response(),
     }
+}
+
+fn closed() -> WebError {
+    let told = "These pages are closed: there is no password for them. Set server.admin_password in the configuration, then restart.";
+    WebError::new(StatusCode::FORBIDDEN, "closed", told)
 }
 
 /// A page of another site that was pointed at us by a name of its own must not read ours.
@@ -99,8 +105,11 @@ pub fn proven(operator: &Operator, proof: &Proof) -> Result<(), WebError> {
 }
 
 /// `GET /login`
-pub async fn page(Query(asked): Query<Asked>) -> Response {
-    html(&Page { next: local(&asked.next), trouble: None })
+pub async fn page(State(web): State<Arc<Web>>, Query(asked): Query<Asked>) -> Response {
+    match &web.given.admin {
+        AdminAuth::Closed => closed().into_response(),
+        _ => html(&Page { next: local(&asked.next), trouble: None }),
+    }
 }
 
 /// `POST /login`

@@ -271,3 +271,13 @@ async fn foreign_text_stays_text() {
         assert!(!local(&world, path).await.body.contains("<img"), "{path}");
     }
 }
+
+// Breaks when pages that no password opens can be seen, or ask for one that nobody has.
+#[tokio::test]
+async fn without_a_password_the_pages_are_closed_and_say_so() {
+    let world = World::with(AdminAuth::Closed, "http://127.0.0.1:8080").await;
+    for path in ["/", "/login", "/leads", "/connections"] {
+        let answer = local(&world, path).await;
+        assert!(answer.status == 403 && answer.body.contains("server.admin_password"), "{path}: {} {}", answer.status, answer.body);
+    }
+}
