@@ -91,11 +91,11 @@ pub fn without_consent(systems: &[System], people: &[Person]) -> usize {
         .sum()
 }
 
-/// All figures.
+/// How changes ended, with how many; hints that were folded into another are `coalesced`.
 ///
 /// # Errors
 /// The store's.
-pub async fn figures(ctx: &Context, systems: &[System], people: &[Person], synced_back: usize, elapsed_ms: i64) -> Result<Figures> {
+pub async fn outcomes(ctx: &Context) -> Result<BTreeMap<String, i64>> {
     let mut outcomes = BTreeMap::<String, i64>::new();
     for (outcome, count, folded) in leads::outcomes(&ctx.db).await? {
         *outcomes.entry(outcome).or_default() += count;
@@ -103,6 +103,15 @@ pub async fn figures(ctx: &Context, systems: &[System], people: &[Person], synce
             *outcomes.entry("coalesced".into()).or_default() += folded;
         }
     }
+    Ok(outcomes)
+}
+
+/// All figures.
+///
+/// # Errors
+/// The store's.
+pub async fn figures(ctx: &Context, systems: &[System], people: &[Person], synced_back: usize, elapsed_ms: i64) -> Result<Figures> {
+    let outcomes = outcomes(ctx).await?;
     let statuses = shares::statuses(&ctx.db).await?;
     let arrived = |status: &str| matches!(status, "delivered" | "acknowledged" | "accepted" | "returned");
     Ok(Figures {

@@ -11,6 +11,7 @@ pub mod stage;
 pub mod view;
 pub mod visitor;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -174,7 +175,7 @@ pub struct Progress {
     /// Changes ended.
     pub ended: i64,
     /// How changes ended.
-    pub outcomes: Vec<(String, i64)>,
+    pub outcomes: BTreeMap<String, i64>,
     /// Shares.
     pub shares: i64,
     /// Shares that arrived.
@@ -191,15 +192,14 @@ impl Progress {
     async fn now(ctx: &Context, stage: &Stage, people: &[Person], unseen: usize) -> Result<Self> {
         let hints = dirty::pending(&ctx.db).await?.iter().map(|(_, n, _)| n).sum();
         let open = deliveries::open(&ctx.db).await?.iter().map(|(_, _, n, _)| n).sum();
-        let outcomes: Vec<(String, i64)> =
-            crate::store::leads::outcomes(&ctx.db).await?.into_iter().map(|(o, n, folded)| (o, n + folded)).collect();
+        let outcomes = count::outcomes(ctx).await?;
         let statuses = shares::statuses(&ctx.db).await?;
         let delivered = statuses.iter().filter(|s| matches!(s.0.as_str(), "delivered" | "acknowledged" | "accepted")).map(|s| s.2).sum();
         let synced_back = synced_back(stage, people);
         Ok(Self {
             hints,
             open,
-            ended: outcomes.iter().map(|(_, n)| n).sum(),
+            ended: outcomes.values().sum(),
             shares: statuses.iter().map(|s| s.2).sum(),
             delivered,
             synced_back,
