@@ -85,7 +85,10 @@ pub async fn build_on(config: &Config, clock: &Clock, db: Db, transport: Transpo
 pub async fn look(config: &Config, clock: &Clock) -> Result<Built> {
     let vault = Arc::new(config.vault()?);
     let db = Db::open(config.store_url().expose()).await?;
-    keys_fit(&db, &vault).await?;
+    // A token that is renewed here is sealed by a key that must stay from then on; of a new database no daemon has said which keys it has.
+    if keys_fit(&db, &vault).await?.is_some() {
+        check_keys(&db, &vault).await?;
+    }
     let folders = publish::read(&Places::from(config));
     let diagnostics = folders.diagnostics.clone();
     Box::pin(assemble(config, clock, db, vault, Transport::default(), folders.into_rules(), diagnostics)).await
@@ -441,9 +444,7 @@ pub fn only_one(config: &Config) -> Result<OnlyOne> {
     let Some(path) = url.expose().strip_prefix("sqlite:") else { return Ok(OnlyOne(None)) };
     let lock = Path::new(path).with_extension("lock");
     let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&lock);
-    let file = file.map_err(|e| {
-        Error::System(format!("{} cannot be written: {e}; store.data_dir must be a folder that exists and is ours", lock.display()))
-    })?;
+    let file = file.map_err(|e| Error::System(format!("{} cannot be written: {e}; its folder must exist and be ours", lock.display())))?;
     file.try_lock()
         .map_err(|_| Error::BadRequest(format!("another leadshare works on {path}: stop it first, or use PostgreSQL for several")))?;
     Ok(OnlyOne(Some(file)))

@@ -59,12 +59,17 @@ fn with_parents(domain: &str) -> impl Iterator<Item = &str> {
 /// # Errors
 /// [`Error::BadRequest`] when it is none of them.
 pub fn known_as(typed: &str) -> Result<Lead> {
+    let number = || contact::e164(typed, None);
     let (field, value, wanted) = if typed.trim().trim_start_matches('@').contains('@') {
         ("email", contact::email(typed), "an e-mail address that could receive mail")
-    } else if typed.trim().trim_start_matches("tel:").contains(char::is_alphabetic) {
-        ("company_domain", contact::domain(typed), "an e-mail address, nor a domain such as firm.example")
+    } else if typed.contains(char::is_alphabetic) && number().is_none() {
+        (
+            "company_domain",
+            contact::domain(typed),
+            "an e-mail address, nor a phone number with its country, nor a domain such as firm.example",
+        )
     } else {
-        ("phone", contact::e164(typed, None), "a phone number with its country, such as +4930901820")
+        ("phone", number(), "a phone number with its country, such as +4930901820")
     };
     let value = value.ok_or_else(|| Error::BadRequest(format!("this is not {wanted}")))?;
     Ok(Lead { fields: [(field.to_owned(), Value::String(value))].into(), ..Lead::default() })

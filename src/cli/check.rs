@@ -19,13 +19,20 @@ pub async fn check(path: &Path, ask: bool, json: bool) -> Result<bool> {
         }
     };
     let mut found = publish::read(&publish::Places::from(&config)).diagnostics;
+    let no_folder = |folder: &Path, hint: &str| {
+        Diagnostic::whole(&folder.display().to_string(), "config.no_folder", "there is no such folder").hint(hint)
+    };
     let url = config.store_url();
-    let folder = url.expose().strip_prefix("sqlite:").and_then(|path| Path::new(path).parent()).filter(|folder| !folder.is_dir());
-    if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty()) {
-        let shown = folder.display().to_string();
-        found.push(Diagnostic::whole(&shown, "config.no_folder", "there is no such folder").hint("make it, or set store.data_dir"));
+    let folder = url.expose().strip_prefix("sqlite:").and_then(|path| Path::new(path).parent()).filter(|f| !f.as_os_str().is_empty());
+    if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+        found.push(no_folder(folder, "make it: the database lies there"));
+    } else if !config.store.data_dir.is_dir() {
+        found.push(no_folder(&config.store.data_dir, "make it, or set store.data_dir: renewed tokens are kept there first").warning());
     }
     let mut well = report(&found, json && !ask);
+    if ask && json && !well {
+        out!("{}", serde_json::json!({ "diagnostics": found, "connections": [] }));
+    }
     if ask && well {
         let ctx = build(&config).await?.ctx;
         let mut all = Vec::new();

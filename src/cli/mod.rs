@@ -233,7 +233,7 @@ fn load(path: &Path) -> Result<Config> {
     Config::load(Some(path), std::env::vars()).map_err(Error::Files)
 }
 
-/// The store that a daemon works on or has worked on. Any other one is probably not the one that is meant: nothing is made, stopped or
+/// The store that a daemon works on or has worked on. Any other one is probably not the one that is meant: nothing is stopped or
 /// suppressed there.
 async fn open(config: &Config) -> Result<Db> {
     const OTHER: &str = "start it first with `leadshare run`, or give the configuration that it has";

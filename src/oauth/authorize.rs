@@ -115,7 +115,8 @@ pub async fn start(ctx: &Context, link_token: &str) -> Result<Started> {
     let mut request =
         client.authorize_url(|| CsrfToken::new(state.clone())).add_scopes(oauth.scopes.iter().map(|scope| Scope::new(scope.clone())));
     let fields: BTreeSet<String> = ctx.rules().of(&connection).iter().flat_map(Mapping::read_fields).collect();
-    let needed = oauth.field_scopes.iter().filter(|(field, _)| fields.contains(*field)).flat_map(|(_, scopes)| scopes);
+    let read = |field: &String| line.role().shares() && fields.contains(field);
+    let needed = oauth.field_scopes.iter().filter(|(field, _)| read(field)).flat_map(|(_, scopes)| scopes);
     let optional: Vec<&str> = oauth.optional_scopes.iter().chain(needed).map(String::as_str).collect();
     if !optional.is_empty() {
         request = request.add_extra_param("optional_scope", optional.join(" "));

@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use leadshare::args;
+use leadshare::clock::Clock;
 use leadshare::demo::cast::Story;
+use leadshare::store::replicas;
 use serde_json::json;
 
 use super::support::world::{Engine, PLAIN, World};
@@ -109,7 +111,8 @@ async fn a_suppression_holds_however_it_is_written() {
             ("https://WWW.firm-and-sons.de/", "jo@a.mail.firm-and-sons.de", "jo@firm.de"),
             ("cs.uni-nord.de", "jo@mail.cs.uni-nord.de", "jo@uni-nord.de"),
             ("01net.com", "01net.com", "net.com"),
-            ("+49 (0)30 901820", "+4930901820", "+4930901821"),
+            ("TEL:+49 30 901821 ext. 5", "+4930901821", "+4930901822"),
+            ("+49 (0)30 901820", "+4930901820", "+4930901822"),
         ] {
             let (said, code) = command(&world, &["suppress", "add", typed]).await;
             assert!(code == 0 && said.contains("Suppressed"), "{typed}: {said}");
@@ -124,7 +127,7 @@ async fn a_suppression_holds_however_it_is_written() {
         }
         let (said, code) = command(&world, &["suppress", "add", "gmail.com"]).await;
         assert!(code == 2 && said.contains("anybody can have an address"), "{said}");
-        assert_eq!(suppressions(&world).await, 5);
+        assert_eq!(suppressions(&world).await, 6);
 
         let mut person = world.people("northwind", "brightwater", Story::Good, 1).remove(0);
         person.email = "jo.weber@mail.firm-and-sons.de".into();
@@ -141,6 +144,9 @@ async fn whoever_looks_is_told_that_all_is_stopped_and_why() {
     let world = World::new(Engine::Sqlite, PLAIN).await;
     let (said, code) = command(&world, &["stop", "--reason", "a wrong price list"]).await;
     assert!(code == 0 && said.contains("No daemon works on this database right now"), "{said}");
+    replicas::join(&world.ctx.db, "r1", "one that works", Clock::system().now()).await.unwrap();
+    let (said, code) = command(&world, &["stop", "--reason", "a wrong price list"]).await;
+    assert!(code == 0 && said.contains("Stopped") && !said.contains("No daemon"), "{said}");
     for asked in [&["jobs", "list"][..], &["jobs", "watch"], &["check", "--connections"], &["resume", "northwind"]] {
         let (said, code) = command(&world, asked).await;
         assert!(code == 0 && said.contains("a wrong price list") && said.contains("leadshare resume"), "{asked:?}: {said}");
