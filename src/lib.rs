@@ -103,7 +103,8 @@
 //! 5. A decision can be replayed to the same answer: its inputs are kept sealed beside it, with the versions used.
 //!    Kept: `src/intake/judge.rs`. Tested: `src/decide/tests/leaving.rs`.
 //! 6. A connection's budgets are not exceeded, over all replicas and over restarts; waiting for a quota loses nothing and
-//!    counts as no try; new leads go before news. Kept: `src/http/window.rs`, `src/http/limit.rs`, `src/replicas.rs`,
+//!    counts as no try; new leads go before news; over a budget too small for both, deliveries and reads take turns.
+//!    Kept: `src/http/window.rs`, `src/http/limit.rs`, `src/replicas.rs`,
 //!    `src/store/deliveries.rs`. Tested: `src/http/window/tests.rs`, `tests/it/rates.rs`, `tests/it/replicas.rs`,
 //!    `tests/it/claims.rs`, `tests/it/exactly_once.rs`.
 //! 7. One token refresh at a time per connection, over all replicas; a new refresh token is on disk and in the database before it

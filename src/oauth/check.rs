@@ -38,12 +38,10 @@ pub async fn check_all(ctx: &Context, connection: &str, needs: &[Needs]) -> Resu
         findings.iter().filter(|f| !f.ok).map(|f| format!("NO {}: {}", f.what, f.fix.as_deref().unwrap_or("missing"))).collect();
     let now = ctx.clock.now();
     let mut tx = ctx.db.begin().await?;
-    if !missing.is_empty() {
-        tracing::warn!(connection, missing = missing.len(), "the connection lacks what its mapping needs: see the overview page");
-    }
     if missing.is_empty() {
         connections::end_alerts(&mut tx, connection, now).await?;
     } else {
+        tracing::warn!(connection, missing = missing.len(), "the connection lacks what its mapping needs: see the overview page");
         connections::raise_alert(&mut tx, &ctx.clock.id(), connection, "connection.incomplete", &missing.join("\n"), now).await?;
     }
     tx.commit().await?;
